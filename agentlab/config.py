@@ -1,0 +1,82 @@
+"""Settings of one home: `$AGENTLAB_HOME/config.toml` over these defaults. Times are seconds."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from agentlab.errors import BadRequest
+
+
+class Intervals(Struct, frozen=True, forbid_unknown_fields=True):
+    heartbeat: float = 15.0  # of runtimes and runners
+    sweep: float = 30.0
+    delta: float = 0.02  # row deltas are gathered this long
+    checkpoint: float = 5.0  # after this long without a commit
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    offline: float = 150.0  # without heartbeat until a runtime counts as offline; Multica's threshold
+    recently_lost: float = 300.0  # offline for less than this
+    gc_soon: float = 6 * 86400.0
+    gc: float = 7 * 86400.0  # offline runtimes without agents are forgotten
+    dispatched: float = 300.0  # an agent whose runner does not come up
+    queued: float = 7200.0  # an agent that no runtime takes
+    idle_run: float = 7200.0  # a run of a session that is gone, without live agents
+    pause_hold: float = 1800.0  # a paused agent keeps its locks so long
+    bypass: int = 8  # times that a waiting request may be passed by ones of a higher priority
+    hold: float = 240.0  # one wait inside a tool call
+    blob: int = 64 * 1024 * 1024  # bytes; larger files are recorded by hash only
+    snapshot_files: int = 20_000
+    snapshot_bytes: int = 512 * 1024 * 1024
+    children: int = 8  # processes that one agent may run at once
+
+
+class Local(Struct, frozen=True, forbid_unknown_fields=True):
+    slots: int = 20
+
+
+class CLIProfile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A further agent program to detect: how to ask its version, and the least that will do."""
+
+    command: str
+    version_args: tuple[str, ...] = ("--version",)
+    minimum: str | None = None
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    intervals: Intervals = Intervals()
+    limits: Limits = Limits()
+    local: Local = Local()
+    clis: dict[str, CLIProfile] = {}
+    http: bool = True  # serve the HTTP API on loopback
+
+
+def home_dir(home: str | Path | None = None) -> Path:
+    """Where everything is kept: the argument, else `$AGENTLAB_HOME`, else the user's data folder. Not created here."""
+    if home is None:
+        home = os.environ.get("AGENTLAB_HOME")
+    if home is None:
+        import platformdirs
+
+        home = platformdirs.user_data_dir("agentlab")
+    return Path(home).expanduser().resolve()
+
+
+def load(home: Path) -> Config:
+    """The settings of a home. Raises BadRequest: no TOML, or a name or value that does not exist."""
+    path = home / "config.toml"
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return Config()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path} is no valid TOML: {error}") from None
+    try:
+        return msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{path}: {error}") from None

@@ -1,0 +1,98 @@
+"""A driver: how a runner talks with one kind of agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentlab.core.events import JSON, AgentSpec
+
+if TYPE_CHECKING:
+    from agentlab.runner.gate import Gate
+    from agentlab.runner.tools import ToolHost
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a driver is given. `env` is the complete environment of the agent, secrets resolved and pins in place."""
+
+    agent: str  # run/agent
+    spec: AgentSpec
+    root: Path  # the workspace
+    private: Path  # a directory of this agent alone, 0700, outside the workspace
+    tools: ToolHost
+    gate: Gate
+    env: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How one prompt ended. status: done | failed | cancelled."""
+
+    status: str
+    output: JSON = None
+    error: str = ""
+    reason: str = ""  # class of failure: auth, quota, rate_limit, network, model_not_found, process, timeout, ...
+    usage: dict[str, float] = field(default_factory=dict)  # in, out, cached (tokens), cost (USD): of this turn
+    vendor_session: str | None = None
+    exit_code: int | None = None
+    last_lines: str = ""
+
+
+class Driver(Protocol):
+    """One agent, from `start` to `close`. All methods are called from the runner's event loop."""
+
+    def __init__(self, context: Context) -> None: ...
+
+    async def start(self) -> None:
+        """Make it ready to be prompted. Raises BadRequest (the task or an option makes no sense), Unavailable (an extra,
+        a program or a login is missing: the text says how to get it), AgentFailed (it did not come up)."""
+
+    async def prompt(self, task: JSON) -> Turn:
+        """One turn, to its end. Failures of the agent are a `Turn`, not an exception. Cancelling it interrupts the agent."""
+
+    async def interrupt(self) -> None:
+        """End the current turn soon, as cancelled; the agent stays ready for the next prompt."""
+
+    async def freeze(self) -> None:
+        """Stop the agent where it is (its process tree, or before its next step), until `thaw`."""
+
+    async def thaw(self) -> None: ...
+
+    async def close(self, *, now: bool = False) -> None:
+        """End the agent. No process of it is left afterwards. `now`: without asking it first."""
+
+    def processes(self) -> list[int]:
+        """Pids of the roots of its process trees, for pause and stats."""
+
+
+DRIVERS: dict[str, str] = {
+    "script": "agentlab.runner.drivers.script:ScriptDriver",
+    "python": "agentlab.runner.drivers.python:PythonDriver",
+    "claude": "agentlab.runner.drivers.claude:ClaudeDriver",
+}
+"""kind -> where its class is. Loaded when first used; further kinds come by the entry point group `agentlab.drivers`."""
+
+
+def load(kind: str) -> type[Any]:
+    """The class of a kind. Raises BadRequest, naming the kinds there are."""
+    from importlib import import_module
+    from importlib.metadata import entry_points
+
+    from agentlab.errors import BadRequest
+
+    if kind in DRIVERS:
+        module, _, name = DRIVERS[kind].partition(":")
+        return getattr(import_module(module), name)  # type: ignore[no-any-return]
+    for entry in entry_points(group="agentlab.drivers"):
+        if entry.name == kind:
+            return entry.load()  # type: ignore[no-any-return]
+    raise BadRequest(f"No driver for agents of kind {kind!r}. Known: {', '.join(kinds())}.")
+
+
+def kinds() -> list[str]:
+    """All kinds that can be driven here."""
+    from importlib.metadata import entry_points
+
+    return sorted(DRIVERS | {e.name: "" for e in entry_points(group="agentlab.drivers")})

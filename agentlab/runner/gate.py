@@ -1,0 +1,65 @@
+"""The gate: all that the tool host needs of the plane. The real one is `runner.connection`; tests use `testing.gate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from agentlab.core.commands import Granted, Queued
+from agentlab.core.events import JSON, AnyBody, Mode
+
+
+class Gate(Protocol):
+    @property
+    def owner(self) -> str:
+        """run/agent"""
+
+    async def claim(
+        self,
+        units: tuple[str, ...],
+        mode: Mode = Mode.EXCLUSIVE,
+        *,
+        implicit: bool = False,
+        yields: bool = False,
+        wait: bool = True,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        queued: Callable[[Queued], None] | None = None,
+    ) -> Granted:
+        """Return when all units (canonical names) are granted. `queued` is called when it has to wait, and on each change of place.
+
+        Raises WouldBlock (more units while holding some, or `wait=False`), AlreadyHeld, NotHeld (`timeout` seconds have
+        passed: the ticket is kept, so that asking again for the same units goes on waiting in the same place; the
+        text says who holds what). Cancelling the call gives the ticket back.
+        """
+
+    async def release(self, ticket: int | None = None, units: tuple[str, ...] = ()) -> None:
+        """Give back a ticket, some units of it, or (None) everything. All records made before are in the log before it."""
+
+    def held(self, unit: str, mode: Mode = Mode.EXCLUSIVE) -> Granted | None:
+        """The live grant of this agent that covers `unit`, by local knowledge: leases that may have run out do not count."""
+
+    def grants(self) -> tuple[Granted, ...]: ...
+
+    def record(self, body: AnyBody, **columns: Any) -> None:
+        """Append to the journal. Columns are those of `core.commands.Entry`. In order with claims and releases. Secrets
+        bound to this agent are redacted by value."""
+
+    async def flush(self) -> None:
+        """Return when all records so far are durable in the log."""
+
+    async def keep(self, data: bytes) -> str:
+        """Store content; its sha256 in hex. Durable before any record made afterwards."""
+
+    async def fetch(self, hash: str) -> bytes | None: ...
+
+    async def touched(self, units: tuple[str, ...], since: int) -> tuple[str, ...]:
+        """Those of the units that other owners held at any time since log position `since`."""
+
+    async def position(self) -> int:
+        """The log position now, for `touched`."""
+
+    async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
+        """Wait for a person's answer."""
+
+    async def plan(self, steps: tuple[str, ...], units: tuple[str, ...] = ()) -> None: ...

@@ -317,6 +317,14 @@ class Spawned(Reply, frozen=True, tag="spawned"):
     task_id: str
 
 
+class Mail(Struct, frozen=True):
+    """A follow-up for an agent. The runner reports `StateSet(store="inbox", key=str(seq), after="taken")` when it takes it up."""
+
+    seq: int
+    text: str
+    interrupt: bool = False
+
+
 class Hired(Reply, frozen=True, tag="hired"):
     """All that a runner needs to begin or to go on. `journal`: the last `n` of it that the log has."""
 
@@ -331,7 +339,8 @@ class Hired(Reply, frozen=True, tag="hired"):
     env: dict[str, str] = {}
     journal: int = 0
     grants: tuple[Granted, ...] = ()
-    messages: tuple[str, ...] = ()  # follow-ups that were never delivered
+    mail: tuple[Mail, ...] = ()  # follow-ups that were not taken up yet
+    status: str = "running"  # paused, stopping: what it was told while it was away
 
 
 class Created(Reply, frozen=True, tag="created"):
@@ -339,7 +348,10 @@ class Created(Reply, frozen=True, tag="created"):
 
 
 class Units(Reply, frozen=True, tag="units"):
+    """Units, and the log position at which this was so."""
+
     units: tuple[str, ...]
+    position: int = 0
 
 
 AnyReply = Done | Granted | Queued | Opened | Spawned | Hired | Created | Units

@@ -44,7 +44,7 @@ class Body(Struct, frozen=True, omit_defaults=True, tag_field="type", kw_only=Tr
 # --- runs and tasks ----------------------------------------------------------------------------------------
 
 
-class RunStart(Body, tag="run.start"):
+class RunStart(Body, frozen=True, tag="run.start"):
     NONDET = frozenset({"root", "host", "versions", "user", "base_tree", "session_kind"})
     name: str
     root: str  # absolute path of the workspace
@@ -63,24 +63,24 @@ class RunStart(Body, tag="run.start"):
     versions: dict[str, str] = {}
 
 
-class RunBegin(Body, tag="run.begin"):
+class RunBegin(Body, frozen=True, tag="run.begin"):
     """The agents of a `turns` run are all there: the turnstile opens."""
 
 
-class RunEnd(Body, tag="run.end"):
+class RunEnd(Body, frozen=True, tag="run.end"):
     NONDET = frozenset({"final_tree"})
     reason: str = ""
     final_tree: str | None = None
 
 
-class TaskCreate(Body, tag="task.create"):
+class TaskCreate(Body, frozen=True, tag="task.create"):
     goal: str
     parent: str | None = None
     owner: str | None = None
     input: JSON = None
 
 
-class TaskUpdate(Body, tag="task.update"):
+class TaskUpdate(Body, frozen=True, tag="task.update"):
     """status of the envelope is the new one: pending, running, blocked, done, failed, cancelled."""
 
     was: str
@@ -88,7 +88,7 @@ class TaskUpdate(Body, tag="task.update"):
     artifacts: tuple[str, ...] = ()
 
 
-class PlanSet(Body, tag="plan"):
+class PlanSet(Body, frozen=True, tag="plan"):
     steps: tuple[str, ...]
     units: tuple[str, ...] = ()
 
@@ -120,13 +120,13 @@ class AgentSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     options: dict[str, JSON] = {}  # of the driver
 
 
-class AgentStart(Body, tag="agent.start"):
+class AgentStart(Body, frozen=True, tag="agent.start"):
     NONDET = frozenset({"rid"})
     spec: AgentSpec
     rid: str = ""  # id of the request, so that a repeat finds this agent
 
 
-class AgentState(Body, tag="agent.state"):
+class AgentState(Body, frozen=True, tag="agent.state"):
     """status of the envelope is the new one; `reason` says why, for people."""
 
     NONDET = frozenset({"pid", "place", "runtime", "vendor_session"})
@@ -138,7 +138,7 @@ class AgentState(Body, tag="agent.state"):
     vendor_session: str | None = None
 
 
-class AgentEnd(Body, tag="agent.end"):
+class AgentEnd(Body, frozen=True, tag="agent.end"):
     """status of the envelope: done, failed or cancelled."""
 
     NONDET = frozenset({"usage", "last_lines"})
@@ -150,7 +150,7 @@ class AgentEnd(Body, tag="agent.end"):
     usage: dict[str, float] = {}  # tokens in, out, cached; cost in USD
 
 
-class Message(Body, tag="message"):
+class Message(Body, frozen=True, tag="message"):
     """A text to or from an agent. role: user | assistant | thinking | system."""
 
     role: str
@@ -158,7 +158,7 @@ class Message(Body, tag="message"):
     to: str = ""
 
 
-class ModelCall(Body, tag="model.call"):
+class ModelCall(Body, frozen=True, tag="model.call"):
     NONDET = frozenset({"request", "response_id", "detail"})
     provider: str
     request: str | None = None
@@ -170,14 +170,14 @@ class ModelCall(Body, tag="model.call"):
 # --- the tool boundary -------------------------------------------------------------------------------------
 
 
-class ToolCall(Body, tag="tool.call"):
+class ToolCall(Body, frozen=True, tag="tool.call"):
     NONDET = frozenset({"call"})
     call: str  # id that its result repeats
     args: JSON = None
     vendor: JSON = None  # what the CLI called it, beside our vocabulary
 
 
-class ToolResult(Body, tag="tool.result"):
+class ToolResult(Body, frozen=True, tag="tool.result"):
     """status of the envelope: ok | error | denied | timeout | cancelled; cause: seq of the call where known."""
 
     NONDET = frozenset({"call"})
@@ -186,13 +186,13 @@ class ToolResult(Body, tag="tool.result"):
     error: str = ""
 
 
-class FileRead(Body, tag="file.read"):
+class FileRead(Body, frozen=True, tag="file.read"):
     path: str
     hash: str | None  # sha256 of the content as read; None = there was no such file
     size: int = 0
 
 
-class FileWrite(Body, tag="file.write"):
+class FileWrite(Body, frozen=True, tag="file.write"):
     """A file now has this content. via: tool (ours), scan (found after a process), rollback (undone by us)."""
 
     NONDET = frozenset({"token"})
@@ -210,7 +210,7 @@ class FileWrite(Body, tag="file.write"):
     token: int = 0
 
 
-class FileDelete(Body, tag="file.delete"):
+class FileDelete(Body, frozen=True, tag="file.delete"):
     NONDET = frozenset({"token"})
     path: str
     before: str
@@ -218,7 +218,7 @@ class FileDelete(Body, tag="file.delete"):
     token: int = 0
 
 
-class FileRename(Body, tag="file.rename"):
+class FileRename(Body, frozen=True, tag="file.rename"):
     NONDET = frozenset({"token"})
     path: str
     to: str
@@ -228,7 +228,7 @@ class FileRename(Body, tag="file.rename"):
     token: int = 0
 
 
-class ProcStart(Body, tag="proc.start"):
+class ProcStart(Body, frozen=True, tag="proc.start"):
     NONDET = frozenset({"pid", "cwd", "token"})
     proc: str  # id that its output and exit repeat
     argv: tuple[str, ...]
@@ -239,7 +239,7 @@ class ProcStart(Body, tag="proc.start"):
     sandbox: str = "none"
 
 
-class ProcOutput(Body, tag="proc.output"):
+class ProcOutput(Body, frozen=True, tag="proc.output"):
     """A piece of what a process printed, in order. Not text: bytes that are no UTF-8 are replaced in `data`, kept in `raw`."""
 
     NONDET = frozenset({"proc", "data", "raw"})
@@ -249,7 +249,7 @@ class ProcOutput(Body, tag="proc.output"):
     raw: str | None = None  # hash of the bytes, where `data` is not all of them
 
 
-class ProcExit(Body, tag="proc.exit"):
+class ProcExit(Body, frozen=True, tag="proc.exit"):
     NONDET = frozenset({"proc", "rusage", "killed"})
     proc: str
     code: int | None = None
@@ -259,7 +259,7 @@ class ProcExit(Body, tag="proc.exit"):
     killed: int = 0  # processes of its tree that had to be killed after it
 
 
-class Artifact(Body, tag="artifact"):
+class Artifact(Body, frozen=True, tag="artifact"):
     """name of the envelope: its name. kind: diff, log, report, output, file."""
 
     kind: str
@@ -281,7 +281,7 @@ class Blocker(Struct, frozen=True, omit_defaults=True):
     waits: bool = False  # True: it waits too, ahead of us
 
 
-class LockRequest(Body, tag="lock.request"):
+class LockRequest(Body, frozen=True, tag="lock.request"):
     """A claim that has to wait. `key` is its place in the order of all waiting requests."""
 
     NONDET = frozenset({"ticket", "key", "rid", "behind", "passed"})
@@ -298,7 +298,7 @@ class LockRequest(Body, tag="lock.request"):
     rid: str = ""
 
 
-class LockGrant(Body, tag="lock.grant"):
+class LockGrant(Body, frozen=True, tag="lock.grant"):
     """Ownership begins. Without a `lock.request` of the same ticket it was free and granted at once."""
 
     NONDET = frozenset({"ticket", "token", "rid"})
@@ -313,7 +313,7 @@ class LockGrant(Body, tag="lock.grant"):
     rid: str = ""
 
 
-class LockRelease(Body, tag="lock.release"):
+class LockRelease(Body, frozen=True, tag="lock.release"):
     """Ownership, or the wait for it, ends. `units`: what is given back; a part of the ticket where fewer than it has."""
 
     NONDET = frozenset({"ticket"})
@@ -323,7 +323,7 @@ class LockRelease(Body, tag="lock.release"):
     reason: str = ""  # "" by its owner | end | yield | cancelled | operator
 
 
-class LockExpire(Body, tag="lock.expire"):
+class LockExpire(Body, frozen=True, tag="lock.expire"):
     NONDET = frozenset({"ticket"})
     ticket: int
     owner: str
@@ -331,7 +331,7 @@ class LockExpire(Body, tag="lock.expire"):
     reason: str = "lease"  # lease | pause
 
 
-class LockDeny(Body, tag="lock.deny"):
+class LockDeny(Body, frozen=True, tag="lock.deny"):
     NONDET = frozenset({"behind"})
     owner: str
     units: tuple[str, ...]
@@ -343,13 +343,13 @@ class LockDeny(Body, tag="lock.deny"):
 # --- the rest ----------------------------------------------------------------------------------------------
 
 
-class Handoff(Body, tag="handoff"):
+class Handoff(Body, frozen=True, tag="handoff"):
     to: str
     artifact: str | None = None
     summary: str = ""
 
 
-class StateSet(Body, tag="state"):
+class StateSet(Body, frozen=True, tag="state"):
     """A fact beside the trace. Runtimes report theirs so: store "runtime", key its id, after the row."""
 
     NONDET = frozenset({"before", "after"})
@@ -360,7 +360,7 @@ class StateSet(Body, tag="state"):
     provenance: str = ""
 
 
-class Approval(Body, tag="approval"):
+class Approval(Body, frozen=True, tag="approval"):
     """A question (status asked) or its answer (approved, denied, answered, expired)."""
 
     NONDET = frozenset({"approval"})
@@ -372,7 +372,7 @@ class Approval(Body, tag="approval"):
     input: JSON = None
 
 
-class Guard(Body, tag="guard"):
+class Guard(Body, frozen=True, tag="guard"):
     """A rule was enforced. status: denied | rolled_back | warned."""
 
     rule: str
@@ -380,14 +380,14 @@ class Guard(Body, tag="guard"):
     paths: tuple[str, ...] = ()
 
 
-class Error(Body, tag="error"):
+class Error(Body, frozen=True, tag="error"):
     NONDET = frozenset({"trace"})
     kind: str
     message: str
     trace: str = ""
 
 
-class Raw(Body, tag="import.raw"):
+class Raw(Body, frozen=True, tag="import.raw"):
     """A line that nobody could read: kept, so that nothing is lost."""
 
     line: str

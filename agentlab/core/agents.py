@@ -1,0 +1,310 @@
+"""The life of an agent: queued, dispatched to a runtime, running (idle, blocked, paused), ended."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, Refused
+
+from . import events as e
+from . import runs
+from . import units as names
+from .claims import granted, release_all
+from .commands import (
+    Answer,
+    AnyReply,
+    Ask,
+    Created,
+    Dispatch,
+    Done,
+    Finish,
+    Hired,
+    Ready,
+    Report,
+    SendText,
+    SetPlan,
+    Signal,
+    Spawn,
+    Spawned,
+    Status,
+)
+from .rows import ENDED, Agent
+from .turn import PLANE, Turn
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+VERBS: Final = ("pause", "resume", "stop", "kill", "interrupt")
+
+REPORTED: Final = (
+    e.Message, e.ModelCall, e.ToolCall, e.ToolResult, e.FileRead, e.FileWrite, e.FileDelete, e.FileRename,
+    e.ProcStart, e.ProcOutput, e.ProcExit, e.Artifact, e.Handoff, e.StateSet, e.Guard, e.Error, e.Raw,
+)  # fmt: skip
+"""What an agent may report of itself. Ownership, ends and approvals are decided here, never reported."""
+
+
+def spawn(turn: Turn, c: Spawn) -> AnyReply:
+    state, spec = turn.state, c.spec
+    if c.rid and (known := state.requests.get(c.rid)) is not None:
+        return Spawned(agent=known, task_id=state.agents[known].task_id)
+    turn.run(c.run_id)
+    _check_kind(turn, spec)
+    if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
+        raise BadRequest(f"claims_policy={spec.claims_policy!r}: choose one of {', '.join(runs.POLICIES)}.")
+    if spec.ttl <= 0:
+        raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds.")
+    spec = msgspec.structs.replace(spec, claims=tuple(names.canonical(unit) for unit in spec.claims))
+    name = spec.name or _free_name(turn, c.run_id, spec.kind)
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f"{name!r} is no agent name: letters, digits, '_', '.', '-', at most 64 of them.")
+    agent_id = name
+    if (key := state.latest.get((c.run_id, name))) is not None:
+        before = state.agents[key]
+        if before.status not in ENDED:
+            raise NameTaken(
+                f"Run {state.runs[c.run_id].name!r} has a live agent named {name!r} ({before.status}). Choose another "
+                f"name, or stop it first: `%agent stop {name}`.",
+                agent=key,
+            )
+        _, _, count = before.agent_id.partition("#")
+        agent_id = f"{name}#{int(count or 1) + 1}"
+    user = f"user:{state.runs[c.run_id].user}"
+    goal = _goal(spec)
+    task_id = runs.new_task(turn, c.run_id, goal, c.parent_task, f"{c.run_id}/{agent_id}", None, user)
+    turn.emit(c.run_id, agent_id, e.AgentStart(spec=spec, rid=c.rid), task_id=task_id, name=name, status="queued")
+    key = f"{c.run_id}/{agent_id}"
+    turn.leases.since[key] = turn.now.mono
+    return Spawned(agent=key, task_id=task_id)
+
+
+def dispatch(turn: Turn, c: Dispatch) -> AnyReply:
+    agent = turn.live(c.agent)
+    if agent.status == "queued":
+        _move(turn, agent, "dispatched", runtime=c.runtime_id, place=c.place)
+    elif c.place:
+        _move(turn, agent, agent.status, runtime=c.runtime_id, place=c.place)
+    return Done()
+
+
+def ready(turn: Turn, c: Ready) -> AnyReply:
+    agent = turn.live(c.agent)
+    run = turn.state.runs[agent.run_id]
+    if agent.status in ("queued", "dispatched"):
+        _move(turn, agent, "running", pid=c.pid or None, place=c.place)
+        runs.move_task(turn, agent.run_id, agent.task_id, "running", agent.agent_id)
+    turn.leases.renew(c.agent, turn.now.mono)
+    return Hired(
+        agent=c.agent, run_id=agent.run_id, agent_id=agent.agent_id, task_id=agent.task_id, spec=agent.spec,
+        root=run.root, host=run.host, claims=agent.spec.claims_policy or run.claims, env=run.env,
+        journal=turn.state.journals.get(c.agent, 0), mail=tuple(agent.mail), status=agent.status,
+        grants=tuple(granted(t) for t in turn.state.locks.held_by(c.agent)),
+    )  # fmt: skip
+
+
+def report(turn: Turn, c: Report) -> AnyReply:
+    state = turn.state
+    agent = turn.agent(c.agent)
+    turn.run(agent.run_id)
+    last = state.journals.get(c.agent, 0)
+    run_id, agent_id, task_id = agent.run_id, agent.agent_id, agent.task_id
+    for entry in c.entries:
+        if entry.n <= last:
+            continue
+        if not isinstance(entry.body, REPORTED):
+            raise Forbidden(f"An agent may not report {type(entry.body).__name__}: that is decided, not told.")
+        if isinstance(entry.body, e.StateSet) and entry.body.store in ("runtime", "queue"):
+            raise Forbidden(f"An agent may not write the store {entry.body.store!r}.")
+        if isinstance(entry.body, e.Message) and entry.body.to:
+            raise Forbidden("Messages to other agents go through `send`.")
+        turn.emit(
+            run_id, f"{agent_id}/{entry.actor}" if entry.actor else agent_id, entry.body, ts=entry.ts,
+            task_id=entry.task_id or task_id, span=entry.span, parent=entry.parent, name=entry.name, unit=entry.unit,
+            status=entry.status, dur_ns=entry.dur_ns, tok_in=entry.tok_in, tok_out=entry.tok_out,
+            tok_cache=entry.tok_cache, cost=entry.cost,
+        )  # fmt: skip
+        last = entry.n
+    state.journals[c.agent] = last
+    turn.leases.renew(c.agent, turn.now.mono)
+    return Done()
+
+
+def status(turn: Turn, c: Status) -> AnyReply:
+    agent = turn.live(c.agent)
+    if c.status not in ("running", "idle", "blocked", "paused", "stopping"):
+        raise BadRequest(f"{c.status!r} is no status that an agent may report.")
+    told = agent.status in ("paused", "stopping") and c.status in ("running", "idle")
+    if told:  # what a person asked for stands until the runner has heard of it
+        return Done()
+    if c.status != agent.status or (c.vendor_session and c.vendor_session != agent.vendor_session):
+        _move(turn, agent, c.status, reason=c.reason, vendor_session=c.vendor_session)
+    return Done()
+
+
+def finish(turn: Turn, c: Finish) -> AnyReply:
+    agent = turn.agent(c.agent)
+    if agent.status in ENDED:
+        return Done()
+    if c.status not in ENDED:
+        raise BadRequest(f"An agent ends as one of {', '.join(sorted(ENDED))}, not {c.status!r}.")
+    end(turn, agent, c)
+    return Done()
+
+
+def end(turn: Turn, agent: Agent, c: Finish) -> None:
+    """An agent is over: its end, its locks, its questions, its task, and its run where that was all of it."""
+    usage = c.usage or agent.usage
+    body = e.AgentEnd(
+        output=c.output, error=c.error, reason=c.reason, exit_code=c.exit_code, last_lines=c.last_lines, usage=usage
+    )
+    began = agent.started or agent.queued_at
+    turn.emit(
+        agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=agent.name, status=c.status,
+        dur_ns=max(0, turn.now.wall - began), cost=usage.get("cost"),
+    )  # fmt: skip
+    release_all(turn, agent.agent, "end")
+    for question in list(turn.state.approvals.values()):
+        if question.agent == agent.agent and question.status == "asked":
+            _answer(turn, question.approval, agent.agent_id, "expired", "", PLANE)
+    runs.move_task(turn, agent.run_id, agent.task_id, c.status, agent.agent_id, c.output)
+    run = turn.state.runs[agent.run_id]
+    if run.auto_end and run.status == "open" and not run.live:
+        runs.close(turn, agent.run_id, c.status, "its last agent ended")
+
+
+def signal(turn: Turn, c: Signal) -> AnyReply:
+    agent = turn.live(c.agent)
+    by = f"{c.verb} asked for by {c.by}" + (f": {c.reason}" if c.reason else "")
+    match c.verb:
+        case "stop" | "kill":
+            if agent.status == "queued":
+                end(turn, agent, Finish(agent=c.agent, status="cancelled", reason="cancelled", error=by))
+            elif agent.status != "stopping":
+                _move(turn, agent, "stopping", reason=by)
+        case "pause":
+            if agent.status in ("queued", "dispatched", "stopping"):
+                raise Refused(f"Agent {agent.name!r} is {agent.status}: there is nothing to pause yet, or any more.")
+            if agent.status != "paused":
+                _move(turn, agent, "paused", reason=by)
+        case "resume":
+            if agent.status != "paused":
+                raise Refused(f"Agent {agent.name!r} is {agent.status}, not paused.")
+            _move(turn, agent, "running", reason=by)
+        case "interrupt":
+            turn.emit(
+                agent.run_id, f"user:{c.by}", e.Message(role="system", text="interrupt", to=c.agent),
+                task_id=agent.task_id, status="interrupt",
+            )  # fmt: skip
+        case _:
+            raise BadRequest(f"{c.verb!r}: choose one of {', '.join(VERBS)}.")
+    return Done()
+
+
+def send(turn: Turn, c: SendText) -> AnyReply:
+    agent = turn.live(c.agent)
+    if agent.status == "stopping":
+        raise Refused(f"Agent {agent.name!r} is being stopped; it takes no more messages.")
+    if not c.text.strip():
+        raise BadRequest("There is nothing in this message.")
+    sent = turn.emit(
+        agent.run_id, f"user:{c.by}", e.Message(role="user", text=c.text, to=c.agent),
+        task_id=agent.task_id, status="interrupt" if c.interrupt else None,
+    )  # fmt: skip
+    return Created(id=str(sent.seq))
+
+
+def set_plan(turn: Turn, c: SetPlan) -> AnyReply:
+    agent = turn.live(c.agent)
+    units = tuple(names.canonical(unit) for unit in c.units)
+    body = e.PlanSet(steps=c.steps, units=units)
+    turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, unit=", ".join(units) or None)
+    return Done()
+
+
+def ask(turn: Turn, c: Ask) -> AnyReply:
+    agent = turn.live(c.agent)
+    if c.approval not in turn.state.approvals:
+        body = e.Approval(approval=c.approval, question=c.question, options=c.options, input=c.input)
+        turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, status="asked")
+        if agent.status == "running":
+            _move(turn, agent, "blocked", reason=f"asks: {c.question[:200]}")
+            runs.move_task(turn, agent.run_id, agent.task_id, "blocked", agent.agent_id)
+    return Created(id=c.approval)
+
+
+def answer(turn: Turn, c: Answer) -> AnyReply:
+    question = turn.state.approvals.get(c.approval)
+    if question is None:
+        raise NotFound(f"There is no question {c.approval!r}.", approval=c.approval)
+    if question.status != "asked":
+        raise Refused(
+            f"That question was {question.status}{f' by {question.by}' if question.by else ''} already: "
+            f"{question.answer or question.status}.",
+            approval=c.approval,
+        )
+    if c.status not in ("approved", "denied", "answered"):
+        raise BadRequest(f"{c.status!r}: choose approved, denied or answered.")
+    agent = turn.live(question.agent)
+    _answer(turn, c.approval, agent.agent_id, c.status, c.answer, c.by)
+    if agent.status == "blocked":
+        _move(turn, agent, "running")
+        runs.move_task(turn, agent.run_id, agent.task_id, "running", agent.agent_id)
+    return Done()
+
+
+# --- the steps -------------------------------------------------------------------------------------------------
+
+
+def _answer(turn: Turn, approval: str, agent_id: str, status: str, answer: str, by: str) -> None:
+    question = turn.state.approvals[approval]
+    body = e.Approval(approval=approval, question=question.question, answer=answer, by=by)
+    turn.emit(question.run_id, agent_id, body, status=status, dur_ns=max(0, turn.now.wall - question.asked))
+
+
+def _move(
+    turn: Turn,
+    agent: Agent,
+    status: str,
+    *,
+    reason: str = "",
+    runtime: str | None = None,
+    place: str | None = None,
+    pid: int | None = None,
+    vendor_session: str | None = None,
+) -> None:
+    body = e.AgentState(
+        was=agent.status, reason=reason, runtime=runtime, place=place, pid=pid, vendor_session=vendor_session
+    )
+    if status != agent.status:
+        turn.leases.since[agent.agent] = turn.now.mono
+    turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=agent.name, status=status)
+
+
+def _check_kind(turn: Turn, spec: e.AgentSpec) -> None:
+    known = sorted({kind for r in turn.state.runtimes.values() for kind in r.kinds})
+    if known and spec.kind not in known:
+        raise BadRequest(
+            f"There is no agent kind {spec.kind!r} here. Kinds: {', '.join(known)}. More come with extras "
+            f"(pip install 'agentlab[claude]') and packages that offer the entry point group 'agentlab.drivers'.",
+            kinds=known,
+        )
+    if spec.runtime is not None and spec.runtime not in turn.state.runtimes:
+        there = ", ".join(sorted(turn.state.runtimes)) or "none"
+        raise NotFound(f"There is no runtime {spec.runtime!r}. Runtimes: {there}.", runtime=spec.runtime)
+
+
+def _free_name(turn: Turn, run_id: str, kind: str) -> str:
+    number = 1
+    while (run_id, f"{kind}-{number}") in turn.state.latest:
+        number += 1
+    return f"{kind}-{number}"
+
+
+def _goal(spec: e.AgentSpec) -> str:
+    """One line of what an agent is to do, for the task tree."""
+    task = spec.task
+    if isinstance(task, list):
+        return f"{spec.kind}: {len(task)} steps"
+    text = str(task or spec.role or spec.kind).strip()
+    return text.splitlines()[0][:200] if text else spec.kind

@@ -1,0 +1,287 @@
+"""The lock table: who owns what, who waits for what, and in which order.
+
+Tickets hang on the nodes of their units' hierarchies: in the mode asked for on the last node, as intentions above.
+A waiting ticket may be granted exactly when nothing that conflicts with it is held by somebody else, and nothing that
+conflicts with it waits ahead of it. As tickets get all their units or none, and nobody waits while holding, no cycle
+of waits can exist.
+
+This is the mechanism alone. Which events follow from a claim is decided in `core.claims`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
+
+from msgspec import Struct
+
+from . import modes
+from .events import Blocker, Mode, Priority
+from .units import Chain
+
+Nodes = dict[str, int]
+"""Node -> mode (an index of `core.modes`) that a ticket needs there."""
+
+
+class Ticket(Struct, kw_only=True):
+    """A claim in the table. `token` 0: it waits. `key` orders the waiting; see `place_before`."""
+
+    ticket: int
+    owner: str
+    run_id: str
+    units: tuple[str, ...]
+    mode: Mode
+    key: tuple[int, ...]
+    chains: tuple[Chain, ...]
+    nodes: Nodes
+    token: int = 0
+    implicit: bool = False
+    priority: Priority = Priority.NORMAL
+    ttl: float = 60.0
+    requested: int = 0  # ns since the epoch
+    granted: int | None = None
+    bypassed: int = 0
+    rid: str = ""
+
+
+class Ended(Struct, frozen=True):
+    """An exclusive grant that has ended: for `touched`."""
+
+    position: int
+    owner: str
+    nodes: frozenset[str]
+
+
+def nodes_of(chains: Iterable[Chain], mode: Mode) -> Nodes:
+    """What a ticket over these chains needs on each node."""
+    leaf = modes.INDEX[mode]
+    above = modes.ABOVE[leaf]
+    nodes: Nodes = {}
+    for chain in chains:
+        for node in chain[:-1]:
+            nodes[node] = modes.join(nodes[node], above) if node in nodes else above
+        node = chain[-1]
+        nodes[node] = modes.join(nodes[node], leaf) if node in nodes else leaf
+    return nodes
+
+
+def last_key(ticket: int) -> tuple[int, ...]:
+    """The place behind everybody who asked before."""
+    return (ticket, 0)
+
+
+def place_before(other: tuple[int, ...], ticket: int) -> tuple[int, ...]:
+    """The place directly before `other`, behind those who were put there earlier. Keys sort as places do:
+    (6, 0) < (7, -1, 9, 0) < (7, -1, 12, 0) < (7, 0)."""
+    return (*other[:-1], -1, ticket, 0)
+
+
+class _Node:
+    __slots__ = ("held", "waiting")
+
+    def __init__(self) -> None:
+        self.held: list[dict[str, int]] = [{}, {}, {}, {}, {}]  # mode -> owner -> how many tickets
+        self.waiting: list[list[Ticket]] = [[], [], [], [], []]  # mode -> tickets by key
+
+    def empty(self) -> bool:
+        return not any(self.held) and not any(self.waiting)
+
+
+_by_key = attrgetter("key")
+
+
+class LockTable:
+    def __init__(self, remember: int = 20_000) -> None:
+        self.tickets: dict[int, Ticket] = {}
+        self.by_owner: dict[str, dict[int, Ticket]] = {}
+        self.ended: deque[Ended] = deque(maxlen=remember)
+        self._nodes: dict[str, _Node] = {}
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    def blocked(self, owner: str, nodes: Mapping[str, int], key: tuple[int, ...]) -> bool:
+        """Whether a request of this owner, at this place in the order, has to wait."""
+        for name, mode in nodes.items():
+            node = self._nodes.get(name)
+            if node is None:
+                continue
+            for other in modes.CONFLICTS[mode]:
+                held = node.held[other]
+                if held and (len(held) > 1 or owner not in held):
+                    return True
+                for waiter in node.waiting[other]:
+                    if waiter.key >= key:
+                        break
+                    if waiter.owner != owner:
+                        return True
+        return False
+
+    def blockers(self, owner: str, nodes: Mapping[str, int], key: tuple[int, ...]) -> list[Ticket]:
+        """Everybody in the way, holders first, then those who wait ahead, each in order."""
+        found: dict[int, Ticket] = {}
+        for name, mode in nodes.items():
+            node = self._nodes.get(name)
+            if node is None:
+                continue
+            for other in modes.CONFLICTS[mode]:
+                for holder in node.held[other]:
+                    if holder != owner:
+                        for t in self.by_owner[holder].values():
+                            if t.token and t.nodes.get(name) == other:
+                                found[t.ticket] = t
+                for waiter in node.waiting[other]:
+                    if waiter.key >= key:
+                        break
+                    if waiter.owner != owner:
+                        found[waiter.ticket] = waiter
+        return sorted(found.values(), key=lambda t: (t.token == 0, t.key))
+
+    def overtakable(self, owner: str, nodes: Mapping[str, int]) -> list[Ticket]:
+        """The waiting tickets that conflict with this request, last first."""
+        found: dict[int, Ticket] = {}
+        for name, mode in nodes.items():
+            node = self._nodes.get(name)
+            if node is not None:
+                for other in modes.CONFLICTS[mode]:
+                    found |= {w.ticket: w for w in node.waiting[other] if w.owner != owner}
+        return sorted(found.values(), key=_by_key, reverse=True)
+
+    def ready(self, freed: Mapping[str, int]) -> Iterator[Ticket]:
+        """The waiting tickets that can be granted now that `freed` was given up, in order. Grant each before the next."""
+        waiting: dict[int, Ticket] = {}
+        for name, mode in freed.items():
+            node = self._nodes.get(name)
+            if node is None:
+                continue
+            for other in modes.CONFLICTS[mode]:
+                # Those behind the first exclusive waiter of a node conflict with it: they cannot be next.
+                queue = node.waiting[other][:1] if other >= modes.SIX else node.waiting[other]
+                waiting |= {t.ticket: t for t in queue}
+        for ticket in sorted(waiting.values(), key=_by_key):
+            if not self.blocked(ticket.owner, ticket.nodes, ticket.key):
+                yield ticket
+
+    def held_by(self, owner: str) -> list[Ticket]:
+        return [t for t in self.by_owner.get(owner, {}).values() if t.token]
+
+    def waiting_of(self, owner: str) -> Ticket | None:
+        return next((t for t in self.by_owner.get(owner, {}).values() if not t.token), None)
+
+    def overlap(self, owner: str, chains: Iterable[Chain], mode: Mode) -> Ticket | None:
+        """A ticket by which `owner` owns one of these units already: the unit itself in any mode, or a directory
+        above it in a mode that is enough."""
+        wanted = modes.INDEX[mode]
+        held = [(t, {c[-1] for c in t.chains}) for t in self.held_by(owner)]
+        for chain in chains:
+            for t, leaves in held:
+                if chain[-1] in leaves:
+                    return t
+                if modes.includes(modes.INDEX[t.mode], wanted) and not leaves.isdisjoint(chain):
+                    return t
+        return None
+
+    def touched(self, owner: str, chain: Chain, since: int) -> bool:
+        """Whether somebody else could write the unit of this chain at any time since the log position `since`."""
+        for name in chain:
+            node = self._nodes.get(name)
+            if node is not None:
+                for mode in (modes.X, modes.SIX):
+                    if any(holder != owner for holder in node.held[mode]):
+                        return True
+        on = set(chain)
+        for ended in reversed(self.ended):
+            if ended.position <= since:
+                break
+            if ended.owner != owner and not on.isdisjoint(ended.nodes):
+                return True
+        return False
+
+    # --- changing ----------------------------------------------------------------------------------------------
+
+    def add(self, ticket: Ticket) -> None:
+        """Put a ticket in the table: held if it has a token, else waiting at its key."""
+        self.tickets[ticket.ticket] = ticket
+        self.by_owner.setdefault(ticket.owner, {})[ticket.ticket] = ticket
+        self._hang(ticket)
+
+    def grant(self, ticket: Ticket, token: int) -> None:
+        self._unhang(ticket)
+        ticket.token = token
+        self._hang(ticket)
+
+    def remove(self, ticket: Ticket, position: int = 0) -> None:
+        self._unhang(ticket)
+        self._remember(ticket, ticket.chains, position)
+        del self.tickets[ticket.ticket]
+        mine = self.by_owner[ticket.owner]
+        del mine[ticket.ticket]
+        if not mine:
+            del self.by_owner[ticket.owner]
+
+    def shrink(self, ticket: Ticket, units: tuple[str, ...], position: int = 0) -> None:
+        """Take some units off a ticket; the rest stays as it was."""
+        keep = [i for i, unit in enumerate(ticket.units) if unit not in units]
+        gone = [c for i, c in enumerate(ticket.chains) if i not in keep]
+        self._unhang(ticket)
+        self._remember(ticket, gone, position)
+        ticket.chains = tuple(ticket.chains[i] for i in keep)
+        ticket.units = tuple(ticket.units[i] for i in keep)
+        ticket.nodes = nodes_of(ticket.chains, ticket.mode)
+        self._hang(ticket)
+
+    def move(self, ticket: Ticket, key: tuple[int, ...]) -> None:
+        """Give a waiting ticket another place."""
+        self._unhang(ticket)
+        ticket.key = key
+        self._hang(ticket)
+
+    def _remember(self, ticket: Ticket, chains: Iterable[Chain], position: int) -> None:
+        if ticket.token and modes.INDEX[ticket.mode] >= modes.SIX:
+            self.ended.append(Ended(position, ticket.owner, frozenset(c[-1] for c in chains)))
+
+    def _hang(self, ticket: Ticket) -> None:
+        for name, mode in ticket.nodes.items():
+            node = self._nodes.get(name)
+            if node is None:
+                node = self._nodes[name] = _Node()
+            if ticket.token:
+                held = node.held[mode]
+                held[ticket.owner] = held.get(ticket.owner, 0) + 1
+            else:
+                insort(node.waiting[mode], ticket, key=_by_key)
+
+    def _unhang(self, ticket: Ticket) -> None:
+        for name, mode in ticket.nodes.items():
+            node = self._nodes[name]
+            if ticket.token:
+                held = node.held[mode]
+                if held[ticket.owner] == 1:
+                    del held[ticket.owner]
+                else:
+                    held[ticket.owner] -= 1
+            else:
+                queue = node.waiting[mode]
+                del queue[bisect_left(queue, ticket.key, key=_by_key)]
+            if node.empty():
+                del self._nodes[name]
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes exist: none may be left when no ticket is."""
+        return len(self._nodes)
+
+
+def describe(tickets: Iterable[Ticket], nodes: Mapping[str, int]) -> tuple[Blocker, ...]:
+    """Blockers for people: each with the unit of it that is in the way."""
+    return tuple(
+        Blocker(owner=t.owner, unit=_meeting_unit(t, nodes), ticket=t.ticket, waits=not t.token) for t in tickets
+    )
+
+
+def _meeting_unit(ticket: Ticket, nodes: Mapping[str, int]) -> str:
+    for unit, chain in zip(ticket.units, ticket.chains, strict=True):
+        if chain[-1] in nodes or any(node in nodes and nodes[node] >= modes.S for node in chain):
+            return unit
+    return ticket.units[0]

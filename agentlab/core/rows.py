@@ -1,0 +1,124 @@
+"""The rows of the state: what a person, the sidebar and a frame see of it. Times are ns since the epoch."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from .commands import CLI, Mail
+from .events import JSON, AgentSpec
+
+LIVE = frozenset({"queued", "dispatched", "running", "idle", "blocked", "paused", "stopping"})
+"""Agent statuses of an agent that has not ended. `waiting` is shown for a running agent whose claim is queued."""
+
+ENDED = frozenset({"done", "failed", "cancelled"})
+
+
+class Run(Struct, kw_only=True):
+    run_id: str
+    name: str
+    root: str
+    host: str
+    status: str = "open"  # open | done | failed | cancelled
+    session_id: str = ""
+    schedule: str = "arrival"
+    claims: str = "implicit"
+    begun: bool = False
+    auto_end: bool = False
+    user: str = ""
+    base_tree: str | None = None
+    started: int = 0
+    ended: int | None = None
+    reason: str = ""
+    seq: int = 0
+    touched: int = 0  # ts of the newest event
+    tasks: int = 0  # how many there ever were
+    agents: int = 0
+    live: int = 0  # agents that have not ended
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class Agent(Struct, kw_only=True):
+    agent: str  # run/agent: the key
+    run_id: str
+    agent_id: str
+    name: str
+    spec: AgentSpec
+    task_id: str
+    status: str = "queued"
+    reason: str = ""
+    runtime: str | None = None
+    place: str | None = None
+    pid: int | None = None
+    doing: str = ""
+    plan: tuple[str, ...] = ()
+    plan_units: tuple[str, ...] = ()
+    queued_at: int = 0
+    started: int | None = None
+    ended: int | None = None
+    paused_at: int | None = None
+    output: JSON = None
+    error: str = ""
+    exit_code: int | None = None
+    usage: dict[str, float] = field(default_factory=dict)
+    vendor_session: str | None = None
+    mail: list[Mail] = field(default_factory=list)
+    rid: str = ""
+
+
+class Task(Struct, kw_only=True):
+    task_id: str
+    run_id: str
+    goal: str
+    parent: str | None = None
+    owner: str | None = None
+    status: str = "pending"
+    input: JSON = None
+    output: JSON = None
+    artifacts: tuple[str, ...] = ()
+    created: int = 0
+    updated: int = 0
+
+
+class Runtime(Struct, kw_only=True):
+    runtime_id: str
+    kind: str
+    host: str
+    slots: int
+    name: str = ""
+    status: str = "online"  # online | offline, as last logged; buckets are derived in `core.health`
+    reason: str = ""
+    kinds: tuple[str, ...] = ()
+    clis: tuple[CLI, ...] = ()
+    registered: int = 0
+    changed: int = 0  # ts of the last change of status
+    detail: str = ""
+
+
+class Question(Struct, kw_only=True):
+    """An approval: a question of an agent to a person."""
+
+    approval: str
+    run_id: str
+    agent: str
+    question: str
+    options: tuple[str, ...] = ()
+    input: JSON = None
+    status: str = "asked"
+    answer: str = ""
+    by: str = ""
+    asked: int = 0
+    answered: int | None = None
+
+
+class ArtifactRow(Struct, kw_only=True):
+    """An output that an agent declared. The diffs of its writes and long outputs are in the log alone."""
+
+    run_id: str
+    seq: int
+    agent: str
+    name: str
+    kind: str
+    hash: str
+    size: int
+    media: str
+    path: str | None = None

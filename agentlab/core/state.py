@@ -1,0 +1,413 @@
+"""The state: tables of rows, made by folding events. The same fold runs live, after a restart, and in replay.
+
+`apply` never fails on an event that `decide` made, ignores what it does not know, and reads no clock. Everything that
+is not in the log (leases, who was seen when) lives beside the state, in the plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from . import events as e
+from .commands import Mail
+from .events import Event
+from .locks import LockTable, Ticket, describe, nodes_of
+from .rows import ENDED, Agent, ArtifactRow, Question, Run, Runtime, Task
+from .units import chain
+
+Row = dict[str, e.JSON]
+Tables = dict[str, dict[str, Row | None]]
+
+TABLES = ("runs", "agents", "tasks", "locks", "runtimes", "approvals", "artifacts")
+
+
+class State:
+    """All that is so after `position` events."""
+
+    def __init__(self) -> None:
+        self.position = 0  # id of the last event
+        self.token = 0  # the last fencing token
+        self.runs: dict[str, Run] = {}
+        self.agents: dict[str, Agent] = {}
+        self.tasks: dict[str, Task] = {}  # by run/task
+        self.runtimes: dict[str, Runtime] = {}
+        self.approvals: dict[str, Question] = {}
+        self.artifacts: dict[str, ArtifactRow] = {}  # by run:seq
+        self.locks = LockTable()
+        self.latest: dict[tuple[str, str], str] = {}  # (run, name) -> the newest agent of that name
+        self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
+        self.requests: dict[str, str] = {}  # rid of a spawn -> agent
+        self.journals: dict[str, int] = {}  # agent -> last entry of its journal that is in the log
+
+    # --- the fold ----------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        self.position = max(self.position, event.id)
+        run = self.runs.get(event.run_id)
+        if run is not None:
+            run.seq, run.touched = event.seq, event.ts
+        fold = _FOLDS.get(type(event.body))
+        if fold is not None:
+            fold(self, event, event.body)
+
+    def chains(self, run_id: str, units: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        """Where these units hang, by the workspace of the run."""
+        run = self.runs.get(run_id)
+        host, root = (run.host, run.root) if run else ("", "/")
+        return tuple(chain(unit, host, root) for unit in units)
+
+    def forget_run(self, run_id: str) -> None:
+        """Drop the rows of an ended run from memory. The log keeps them."""
+        tables: dict[str, dict[str, Any]] = {"agents": self.agents, "tasks": self.tasks, "artifacts": self.artifacts}
+        for table, rows in tables.items():
+            for key in [k for k, row in rows.items() if row.run_id == run_id]:
+                agent = rows.pop(key)
+                self.changed.add((table, key))
+                if isinstance(agent, Agent):
+                    self.latest.pop((run_id, agent.name), None)
+                    self.requests.pop(agent.rid, None)
+                    self.journals.pop(key, None)
+        for key in [k for k, q in self.approvals.items() if q.run_id == run_id]:
+            del self.approvals[key]
+            self.changed.add(("approvals", key))
+        if self.runs.pop(run_id, None):
+            self.changed.add(("runs", run_id))
+
+    # --- views -------------------------------------------------------------------------------------------------
+
+    def row(self, table: str, key: str) -> Row | None:
+        """One row as JSON values, None where there is none (any more)."""
+        if table == "locks":
+            ticket = self.locks.tickets.get(int(key))
+            return None if ticket is None else self._lock_row(ticket)
+        if table == "agents":
+            agent = self.agents.get(key)
+            return None if agent is None else self._agent_row(agent)
+        found = getattr(self, table).get(key)
+        return None if found is None else msgspec.to_builtins(found)
+
+    def view(self, run_id: str | None = None) -> dict[str, dict[str, Row]]:
+        """All rows (of one run): table -> key -> row."""
+        tables: dict[str, dict[str, Row]] = {}
+        for table in TABLES:
+            keys = map(str, self.locks.tickets) if table == "locks" else list(getattr(self, table))
+            rows = ((key, self.row(table, key)) for key in keys)
+            tables[table] = {k: r for k, r in rows if r and (run_id is None or r.get("run_id", run_id) == run_id)}
+        return tables
+
+    def take_changes(self) -> Tables:
+        """The rows that changed since the last call. Places in queues move with others' locks, so all waiting tickets
+        and their agents come along when any lock changed."""
+        changed, self.changed = self.changed, set()
+        if any(table == "locks" for table, _ in changed):
+            for ticket in self.locks.tickets.values():
+                if not ticket.token:
+                    changed.add(("locks", str(ticket.ticket)))
+                    changed.add(("agents", ticket.owner))
+        tables: Tables = {}
+        for table, key in changed:
+            if table != "agents" or key in self.agents or not key.startswith("user:"):
+                tables.setdefault(table, {})[key] = self.row(table, key)
+        return tables
+
+    def waits(self, owner: str) -> Row | None:
+        """What an owner waits for, behind whom, and at which place. None: it does not wait."""
+        ticket = self.locks.waiting_of(owner)
+        if ticket is None:
+            return None
+        return {"ticket": ticket.ticket, "units": list(ticket.units), **self._queue(ticket)}
+
+    def _queue(self, ticket: Ticket) -> Row:
+        blockers = self.locks.blockers(ticket.owner, ticket.nodes, ticket.key)
+        return {
+            "position": 1 + sum(not b.token for b in blockers),
+            "behind": [msgspec.to_builtins(b) for b in describe(blockers, ticket.nodes)],
+        }
+
+    def _agent_row(self, agent: Agent) -> Row:
+        row: Row = msgspec.to_builtins(agent)
+        spec = agent.spec
+        waits = self.waits(agent.agent)
+        row |= {
+            "kind": spec.kind,
+            "role": spec.role,
+            "model": spec.model,
+            "boundary": spec.boundary,
+            "priority": spec.priority.value,
+            "ttl": spec.ttl,
+            "waits": waits,
+            "holds": [u for t in self.locks.held_by(agent.agent) for u in t.units],
+        }
+        if waits and agent.status == "running":
+            row["status"] = "waiting"
+        return row
+
+    def _lock_row(self, ticket: Ticket) -> Row:
+        owner = self.agents.get(ticket.owner)
+        paused = owner is not None and owner.status == "paused"
+        row: Row = {
+            "ticket": ticket.ticket,
+            "owner": ticket.owner,
+            "run_id": ticket.run_id,
+            "units": list(ticket.units),
+            "mode": ticket.mode.value,
+            "status": ("paused" if paused else "held") if ticket.token else "waiting",
+            "token": ticket.token or None,
+            "implicit": ticket.implicit,
+            "priority": ticket.priority.value,
+            "requested": ticket.requested,
+            "granted": ticket.granted,
+            "ttl": ticket.ttl,
+            "bypassed": ticket.bypassed,
+            "position": None,
+            "behind": [],
+        }
+        if not ticket.token:
+            row |= self._queue(ticket)
+        return row
+
+    # --- folds, by type ----------------------------------------------------------------------------------------
+
+    def _run_start(self, event: Event, body: e.RunStart) -> None:
+        self.runs[event.run_id] = Run(
+            run_id=event.run_id, name=body.name, root=body.root, host=body.host, schedule=body.schedule,
+            session_id=event.session_id or "", claims=body.claims, auto_end=body.auto_end, user=body.user,
+            base_tree=body.base_tree, started=event.ts, seq=event.seq, touched=event.ts, env=body.env,
+        )  # fmt: skip
+        self.changed.add(("runs", event.run_id))
+
+    def _run_begin(self, event: Event, body: e.RunBegin) -> None:
+        self.runs[event.run_id].begun = True
+        self.changed.add(("runs", event.run_id))
+
+    def _run_end(self, event: Event, body: e.RunEnd) -> None:
+        run = self.runs[event.run_id]
+        run.status, run.ended, run.reason = event.status or "done", event.ts, body.reason
+        self.changed.add(("runs", event.run_id))
+
+    def _task_create(self, event: Event, body: e.TaskCreate) -> None:
+        key = f"{event.run_id}/{event.task_id}"
+        self.runs[event.run_id].tasks += 1
+        self.tasks[key] = Task(
+            task_id=event.task_id or "", run_id=event.run_id, goal=body.goal, parent=body.parent, owner=body.owner,
+            input=body.input, created=event.ts, updated=event.ts,
+        )  # fmt: skip
+        self.changed.add(("tasks", key))
+
+    def _task_update(self, event: Event, body: e.TaskUpdate) -> None:
+        key = f"{event.run_id}/{event.task_id}"
+        task = self.tasks[key]
+        task.status, task.updated = event.status or task.status, event.ts
+        if body.output is not None:
+            task.output = body.output
+        task.artifacts += body.artifacts
+        self.changed.add(("tasks", key))
+
+    def _plan(self, event: Event, body: e.PlanSet) -> None:
+        agent = self._actor(event)
+        if agent is not None:
+            agent.plan, agent.plan_units = body.steps, body.units
+
+    def _agent_start(self, event: Event, body: e.AgentStart) -> None:
+        key = f"{event.run_id}/{event.actor}"
+        run = self.runs[event.run_id]
+        run.agents += 1
+        run.live += 1
+        self.agents[key] = Agent(
+            agent=key, run_id=event.run_id, agent_id=event.actor, name=event.name or event.actor, spec=body.spec,
+            task_id=event.task_id or "", queued_at=event.ts, rid=body.rid,
+        )  # fmt: skip
+        self.latest[(event.run_id, event.name or event.actor)] = key
+        self.journals.setdefault(key, 0)
+        if body.rid:
+            self.requests[body.rid] = key
+        self.changed |= {("agents", key), ("runs", event.run_id)}
+
+    def _agent_state(self, event: Event, body: e.AgentState) -> None:
+        agent = self._actor(event)
+        if agent is None:
+            return
+        status = event.status or agent.status
+        if status == "paused" and agent.status != "paused":
+            agent.paused_at = event.ts
+        elif status != "paused":
+            agent.paused_at = None
+        if status == "running" and agent.started is None:
+            agent.started = event.ts
+        self._locks_changed(agent.agent)
+        agent.status, agent.reason = status, body.reason
+        agent.runtime = body.runtime or agent.runtime
+        agent.place = body.place or agent.place
+        agent.pid = body.pid or agent.pid
+        agent.vendor_session = body.vendor_session or agent.vendor_session
+
+    def _agent_end(self, event: Event, body: e.AgentEnd) -> None:
+        agent = self._actor(event)
+        if agent is None or agent.status in ENDED:
+            return
+        agent.status, agent.ended, agent.paused_at = event.status or "failed", event.ts, None
+        agent.output, agent.error, agent.reason, agent.exit_code = body.output, body.error, body.reason, body.exit_code
+        agent.doing, agent.mail = "", []
+        if body.usage:
+            agent.usage = body.usage
+        self.runs[event.run_id].live -= 1
+        self.changed.add(("runs", event.run_id))
+
+    def _message(self, event: Event, body: e.Message) -> None:
+        if body.to and (agent := self.agents.get(body.to)) is not None and body.role == "user":
+            agent.mail.append(Mail(seq=event.seq, text=body.text, interrupt=event.status == "interrupt"))
+            self.changed.add(("agents", body.to))
+
+    def _model_call(self, event: Event, body: e.ModelCall) -> None:
+        agent = self._actor(event)
+        if agent is not None:
+            for name, more in (
+                ("in", event.tok_in), ("out", event.tok_out), ("cached", event.tok_cache), ("cost", event.cost)
+            ):  # fmt: skip
+                if more:
+                    agent.usage[name] = agent.usage.get(name, 0) + more
+
+    def _tool_call(self, event: Event, body: e.ToolCall) -> None:
+        agent = self._actor(event)
+        if agent is not None:
+            agent.doing = f"{event.name} {event.unit}" if event.unit else event.name or ""
+
+    def _tool_result(self, event: Event, body: e.ToolResult) -> None:
+        agent = self._actor(event)
+        if agent is not None:
+            agent.doing = ""
+
+    def _artifact(self, event: Event, body: e.Artifact) -> None:
+        if body.kind not in ("diff", "output"):
+            key = f"{event.run_id}:{event.seq}"
+            self.artifacts[key] = ArtifactRow(
+                run_id=event.run_id, seq=event.seq, agent=event.actor, name=event.name or "", kind=body.kind,
+                hash=body.hash, size=body.size, media=body.media, path=body.path,
+            )  # fmt: skip
+            self.changed.add(("artifacts", key))
+
+    def _lock_request(self, event: Event, body: e.LockRequest) -> None:
+        chains = self.chains(event.run_id, body.units)
+        self.locks.add(
+            Ticket(
+                ticket=body.ticket,
+                owner=body.owner,
+                run_id=event.run_id,
+                units=body.units,
+                mode=body.mode,
+                key=body.key,
+                chains=chains,
+                nodes=nodes_of(chains, body.mode),
+                implicit=body.implicit,
+                priority=body.priority,
+                ttl=body.ttl,
+                requested=event.ts,
+                rid=body.rid,
+            )
+        )
+        for passed in body.passed:
+            if (other := self.locks.tickets.get(passed)) is not None:  # one of another run, when a run is viewed alone
+                other.bypassed += 1
+        self._lock_changed(body.ticket, body.owner)
+
+    def _lock_grant(self, event: Event, body: e.LockGrant) -> None:
+        self.token = max(self.token, body.token)
+        ticket = self.locks.tickets.get(body.ticket)
+        if ticket is None:
+            chains = self.chains(event.run_id, body.units)
+            ticket = Ticket(
+                ticket=body.ticket, owner=body.owner, run_id=event.run_id, units=body.units, mode=body.mode,
+                key=(body.ticket, 0), chains=chains, nodes=nodes_of(chains, body.mode), token=body.token,
+                implicit=body.implicit, priority=body.priority, ttl=body.ttl, requested=event.ts, granted=event.ts,
+                rid=body.rid,
+            )  # fmt: skip
+            self.locks.add(ticket)
+        else:
+            self.locks.grant(ticket, body.token)
+            ticket.granted = event.ts
+        self._lock_changed(body.ticket, body.owner)
+
+    def _lock_gone(self, event: Event, body: e.LockRelease | e.LockExpire) -> None:
+        ticket = self.locks.tickets.get(body.ticket)
+        if ticket is None:
+            return
+        if len(body.units) < len(ticket.units):
+            self.locks.shrink(ticket, body.units, event.id)
+        else:
+            self.locks.remove(ticket, event.id)
+        self._lock_changed(body.ticket, body.owner)
+
+    def _state_set(self, event: Event, body: e.StateSet) -> None:
+        if body.store == "runtime":
+            if body.after is None:
+                self.runtimes.pop(body.key, None)
+            else:
+                self.runtimes[body.key] = msgspec.convert(body.after, Runtime)
+            self.changed.add(("runtimes", body.key))
+        elif body.store == "inbox":
+            agent = self._actor(event)
+            if agent is not None:
+                agent.mail = [m for m in agent.mail if str(m.seq) != body.key]
+        elif body.store == "queue":  # an operator moved a waiting ticket
+            ticket = self.locks.tickets.get(int(body.key))
+            if ticket is not None and not ticket.token:
+                self.locks.move(ticket, tuple(body.after))
+                self._lock_changed(ticket.ticket, ticket.owner)
+
+    def _approval(self, event: Event, body: e.Approval) -> None:
+        found = self.approvals.get(body.approval)
+        if found is None:
+            self.approvals[body.approval] = Question(
+                approval=body.approval, run_id=event.run_id, agent=f"{event.run_id}/{event.actor}",
+                question=body.question, options=body.options, input=body.input, asked=event.ts,
+            )  # fmt: skip
+        else:
+            found.status, found.answer, found.by = event.status or "answered", body.answer, body.by
+            found.answered = event.ts
+        self.changed.add(("approvals", body.approval))
+
+    # --- helpers -----------------------------------------------------------------------------------------------
+
+    def _actor(self, event: Event) -> Agent | None:
+        """The agent that an event is about; of a subagent (`name/sub`) its parent."""
+        key = f"{event.run_id}/{event.actor}"
+        agent = self.agents.get(key) or self.agents.get(key.rpartition("/")[0])
+        if agent is not None:
+            self.changed.add(("agents", agent.agent))
+        return agent
+
+    def _lock_changed(self, ticket: int, owner: str) -> None:
+        self.changed.add(("locks", str(ticket)))
+        if owner in self.agents:
+            self.changed.add(("agents", owner))
+
+    def _locks_changed(self, owner: str) -> None:
+        for ticket in self.locks.by_owner.get(owner, ()):
+            self.changed.add(("locks", str(ticket)))
+
+
+_FOLDS: dict[type, Callable[[State, Event, Any], None]] = {
+    e.RunStart: State._run_start,
+    e.RunBegin: State._run_begin,
+    e.RunEnd: State._run_end,
+    e.TaskCreate: State._task_create,
+    e.TaskUpdate: State._task_update,
+    e.PlanSet: State._plan,
+    e.AgentStart: State._agent_start,
+    e.AgentState: State._agent_state,
+    e.AgentEnd: State._agent_end,
+    e.Message: State._message,
+    e.ModelCall: State._model_call,
+    e.ToolCall: State._tool_call,
+    e.ToolResult: State._tool_result,
+    e.Artifact: State._artifact,
+    e.LockRequest: State._lock_request,
+    e.LockGrant: State._lock_grant,
+    e.LockRelease: State._lock_gone,
+    e.LockExpire: State._lock_gone,
+    e.StateSet: State._state_set,
+    e.Approval: State._approval,
+}

@@ -17,6 +17,8 @@ class Intervals(Struct, frozen=True, forbid_unknown_fields=True):
     sweep: float = 30.0
     delta: float = 0.02  # row deltas are gathered this long
     checkpoint: float = 5.0  # after this long without a commit
+    stop: float = 10.0  # a stopping agent has this long before its processes are killed
+    idle_exit: float = 21_600.0  # a plane without clients and agents ends; 0 = never
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +36,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_files: int = 20_000
     snapshot_bytes: int = 512 * 1024 * 1024
     children: int = 8  # processes that one agent may run at once
+    ended_runs: int = 200  # ended runs whose rows stay in memory; the log has them all
+    backlog: int = 8 * 1024 * 1024  # bytes that may wait for a slow subscriber before it is served from the log
 
 
 class Local(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ Pure in the sense that counts: no I/O, no clock, no luck. `state` is advanced by
 one by one as they are chosen, so that `apply` of them to the state before gives the state after; nothing else of it
 is changed. (Copying the state for every command would cost more than everything else together.)
 
-A refusal is either raised (nothing happened) or returned as the reply (it is in the log, as `lock.deny`).
+A refusal is a reply like any other; what is worth knowing of it is in the log (`lock.deny`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def decide(
     state: State, leases: Leases, command: c.AnyCommand, now: Instant, rules: Rules = _RULES
 ) -> tuple[c.AnyReply | AgentlabError, list[Event]]:
     turn = Turn(state, leases, now, rules)
-    return _reply(turn, command), turn.events
+    try:
+        return _reply(turn, command), turn.events
+    except AgentlabError as refusal:
+        return refusal, turn.events
 
 
 def _reply(turn: Turn, command: c.AnyCommand) -> c.AnyReply | AgentlabError:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from agentlab.core.commands import AnyCommand, AnyReply, Granted
 from agentlab.core.events import JSON, Blob, Event
 
-MAX_FRAME = 64 * 1024 * 1024  # bytes
+MAX_FRAME = 64 * 1024 * 1024 + 64 * 1024  # bytes: a blob of 64 MiB, and what goes around it
 
 
 class Request(Struct, frozen=True, omit_defaults=True, kw_only=True, tag=True): ...
@@ -158,7 +158,8 @@ class Delta(Response, frozen=True, tag="delta"):
 
 
 class Message(Response, frozen=True, tag="message"):
-    """Pushed to a runner: verb send | interrupt | pause | resume | stop | kill | revoked | answer."""
+    """Pushed to a runner, under id 0. verb: send (data: {"seq", "interrupt"}, see `commands.Mail`) | interrupt | pause | resume
+    | stop | kill | revoked (data: {"ticket", "reason"}) | answer (data: {"approval", "status"})."""
 
     verb: str
     text: str = ""

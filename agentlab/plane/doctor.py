@@ -1,0 +1,255 @@
+"""What works in this home and on this machine, what does not, and the next step where it does not. No network is used."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from agentlab import discovery
+from agentlab.__about__ import PROTOCOL, __version__
+from agentlab.config import Config
+from agentlab.core.commands import CLI
+from agentlab.runtimes.base import Runtime
+from agentlab.runtimes.detect import ask
+from agentlab.store import schema
+from agentlab.store.reader import reader_uri
+
+Verdict = Literal["ok", "warn", "fail"]
+
+PATIENCE = 20.0  # s for the database; what could not be read in that time is said
+ROOM = 1024**3  # bytes of free disk below which a log may soon be in the way
+_LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_VERSION = 1
+_PRIVATE = ("plane.json", "secret", "agentlab.db", "agentlab.db-wal", "plane.sock")
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """fix: what to do, '' where nothing is to be done or `detail` says it. warn: something optional is missing or at risk."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    fix: str = ""
+
+
+def ok(name: str, detail: str) -> Check:
+    return Check(name=name, verdict="ok", detail=detail)
+
+
+def warn(name: str, detail: str, fix: str = "") -> Check:
+    return Check(name=name, verdict="warn", detail=detail, fix=fix)
+
+
+def fail(name: str, detail: str, fix: str = "") -> Check:
+    return Check(name=name, verdict="fail", detail=detail, fix=fix)
+
+
+async def diagnose(home: Path, config: Config, runtime: Runtime) -> list[Check]:
+    """All checks, at the same time, in a fixed order. A check that breaks is a failed check."""
+    blocking: list[tuple[str, Callable[[], Check]]] = [
+        ("home", lambda: home_folder(home)),
+        ("database", lambda: database(home / "agentlab.db")),
+        ("disk", lambda: disk(home)),
+        ("plane", lambda: plane(home)),
+    ]
+    facts: list[tuple[str, Callable[[], Check]]] = [
+        ("Landlock", landlock),
+        ("cgroup v2", cgroup),
+        ("Docker", docker),
+    ]
+    found = await asyncio.gather(
+        *(_guarded(name, asyncio.to_thread(check)) for name, check in blocking),
+        _guarded(f"runtime {runtime.id}", runtime_health(runtime)),
+        _programs(runtime),
+        _guarded("claude extra", claude_extra()),
+        _guarded("bubblewrap", bubblewrap()),
+        *(_guarded(name, asyncio.to_thread(check)) for name, check in facts),
+    )
+    return [check for group in found for check in group]
+
+
+async def _guarded(name: str, check: Awaitable[Check]) -> list[Check]:
+    try:
+        return [await check]
+    except Exception as error:
+        return [fail(name, f"The check itself failed: {type(error).__name__}: {error}")]
+
+
+async def _programs(runtime: Runtime) -> list[Check]:
+    try:
+        return [program(cli) for cli in await runtime.detect()]
+    except Exception as error:
+        return [fail("programs", f"They could not be looked for: {type(error).__name__}: {error}")]
+
+
+# --- the home ----------------------------------------------------------------------------------------------
+
+
+def home_folder(home: Path) -> Check:
+    name = "home"
+    try:
+        found = home.stat()
+    except OSError as error:
+        return fail(name, f"{home}: {error.strerror}", "Set AGENTLAB_HOME to a folder of yours.")
+    if not os.access(home, os.W_OK | os.X_OK):
+        return fail(name, f"{home} cannot be written.", "Set AGENTLAB_HOME to a folder of yours.")
+    if found.st_uid != os.getuid():
+        return warn(
+            name, f"{home} belongs to user {found.st_uid}, not to you.", "Set AGENTLAB_HOME to a folder of yours."
+        )
+    if found.st_mode & 0o077:
+        return warn(name, f"{home} is open to others ({stat.filemode(found.st_mode)}).", f"chmod 700 {home}")
+    loose = [file for file in _PRIVATE if (home / file).exists() and (home / file).stat().st_mode & 0o077]
+    if loose:
+        return warn(name, f"Open to others in {home}: {', '.join(loose)}.", f"chmod 600 {' '.join(loose)} (in {home})")
+    return ok(name, str(home))
+
+
+def database(path: Path, patience: float = PATIENCE) -> Check:
+    """Its integrity, as far as can be read in `patience` seconds, beside a plane that goes on writing."""
+    name = "database"
+    if not path.exists():
+        return ok(name, f"There is no log yet; it will be {path}.")
+    size = f"{path} ({path.stat().st_size / 1e6:.1f} MB)"
+    give_up = time.monotonic() + patience
+    try:
+        db = sqlite3.connect(reader_uri(path), uri=True, timeout=5.0)
+        try:
+            db.set_progress_handler(lambda: time.monotonic() > give_up, 10_000)
+            newer = schema.version_of(db) > schema.SCHEMA_VERSION
+            problems = [str(row[0]) for row in db.execute("PRAGMA quick_check(5)") if row[0] != "ok"]
+        finally:
+            db.close()
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return warn(
+                name, f"{size} is too large to be checked in {patience:g} s.", f"sqlite3 {path} 'PRAGMA quick_check'"
+            )
+        return fail(name, f"{size} cannot be read: {error}.", "See that the file is yours and its disk is there.")
+    except sqlite3.DatabaseError as error:
+        newer, problems = False, [str(error)]
+    if problems:
+        return fail(
+            name,
+            f"{size} is damaged: {'; '.join(problems)}.",
+            f"Keep a copy, then try `sqlite3 {path} .recover`, or move it away to begin a new log.",
+        )
+    if newer:
+        return fail(name, f"{size} was made by a newer agentlab.", "pip install -U agentlab")
+    return ok(name, f"{size}, sound.")
+
+
+def disk(home: Path) -> Check:
+    free = shutil.disk_usage(home).free
+    text = f"{free / 1e9:.1f} GB free for {home}."
+    return ok("disk", text) if free >= ROOM else warn("disk", text, "Free some room: a full disk stops all grants.")
+
+
+def plane(home: Path) -> Check:
+    running = discovery.read(home)
+    if running is None:
+        stale = " Its state file is stale: it did not end by itself." if (home / "plane.json").exists() else ""
+        return ok("plane", f"None runs; the next command starts one.{stale}")
+    text = f"pid {running.pid}, version {running.version}, protocol {running.protocol}, {running.address}"
+    if not discovery.answers(running.address):
+        return fail("plane", f"{text}: nobody answers at its socket.", "agentlab daemon stop, then start; agents go on")
+    if (running.version, running.protocol) != (__version__, PROTOCOL):
+        return warn("plane", f"{text}; installed is {__version__}.", "agentlab daemon stop, then start; agents go on")
+    return ok("plane", text)
+
+
+# --- agents ------------------------------------------------------------------------------------------------
+
+
+async def runtime_health(runtime: Runtime) -> Check:
+    name = f"runtime {runtime.id}"
+    ill = await runtime.health()
+    return fail(name, ill) if ill else ok(name, f"{runtime.slots} slots on {runtime.host}.")
+
+
+def program(cli: CLI) -> Check:
+    name = f"program {cli.name}"
+    if cli.verdict == "ok":
+        return ok(name, f"{cli.version} at {cli.path}. {cli.reason}".strip())
+    return warn(name, f"{cli.verdict}: {cli.reason}")
+
+
+async def claude_extra() -> Check:
+    """Imported for real, in a process of its own: it is large."""
+    name = "claude extra"
+    code = "from importlib.metadata import version; import claude_agent_sdk; print(version('claude-agent-sdk'))"
+    answer = await ask([sys.executable, "-P", "-c", code], os.environ, 30.0)
+    if answer.code == 0:
+        return ok(name, f"claude-agent-sdk {answer.output.strip()}")
+    last = answer.output.strip().splitlines()[-1:] or [answer.failed or "no answer within 30 s"]
+    return warn(name, f"claude-agent-sdk cannot be imported: {last[0]}", "pip install -U 'agentlab[claude]'")
+
+
+# --- the machine -------------------------------------------------------------------------------------------
+
+
+async def bubblewrap() -> Check:
+    name = "bubblewrap"
+    path = shutil.which("bwrap")
+    if path is None:
+        return warn(name, "Not installed: commands of agents cannot be put into a namespace.", "apt install bubblewrap")
+    answer = await ask([path, "--ro-bind", "/", "/", "--unshare-pid", "true"], os.environ)
+    if answer.code == 0:
+        return ok(name, f"{path} works.")
+    said = answer.failed or answer.output.strip() or "no answer"
+    return warn(name, f"{path} does not work here: {said}", "Allow unprivileged user namespaces, or rely on Landlock.")
+
+
+def landlock() -> Check:
+    """The kernel's own answer: the version of its interface, or why there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    if version > 0:
+        return ok("Landlock", f"Version {version} of its interface.")
+    reason = os.strerror(ctypes.get_errno())
+    return warn("Landlock", f"The kernel does not offer it: {reason}.", "Boot a kernel >= 5.13 with lsm=...,landlock.")
+
+
+def cgroup(proc: Path = Path("/proc/self")) -> Check:
+    name, fix = (
+        "cgroup v2",
+        "Start it in a delegated unit: `systemd-run --user --scope -p Delegate=yes agentlab daemon start`.",
+    )
+    mounts = (line.split() for line in (proc / "mountinfo").read_text().splitlines())
+    mount = next((Path(fields[4]) for fields in mounts if fields[fields.index("-") + 1] == "cgroup2"), None)
+    own = next((line[3:] for line in (proc / "cgroup").read_text().splitlines() if line.startswith("0::")), None)
+    if mount is None or own is None:
+        return warn(name, "There is none: process trees are followed by their marks only.", "Boot with cgroup v2.")
+    folder = mount / own.lstrip("/")
+    if not os.access(folder, os.W_OK):
+        return warn(name, f"{folder} cannot be written: process trees are followed by their marks only.", fix)
+    return ok(name, f"{folder} can be written.")
+
+
+def docker() -> Check:
+    name, fix = "Docker", "Only agents in containers need it. Start Docker, and add yourself to its group."
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not address.startswith("unix://"):
+        return ok(name, f"DOCKER_HOST is {address}: not asked, it may be elsewhere.")
+    path = address.removeprefix("unix://")
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(2.0)
+            client.connect(path)
+            client.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            status = client.recv(64).decode(errors="replace").split("\r\n")[0]
+    except OSError as error:
+        return warn(name, f"{path}: {error.strerror or error}.", fix)
+    return ok(name, f"{path} answers.") if " 200" in status else warn(name, f"{path} answers {status!r}.", fix)

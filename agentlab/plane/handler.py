@@ -1,0 +1,268 @@
+"""What comes over the link, to where it is answered. The same for a unix socket and a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from agentlab.__about__ import PROTOCOL, __version__
+from agentlab.core import commands as c
+from agentlab.core import events as e
+from agentlab.core.claims import granted
+from agentlab.core.rows import ENDED
+from agentlab.errors import AgentlabError, Forbidden, NotFound, VersionMismatch
+from agentlab.link import messages as m
+from agentlab.link.peer import Peer
+
+from . import history
+from .auth import ADMIN, Authority, check
+from .engine import Engine
+from .feed import Feed
+from .supervisor import Supervisor
+from .tickets import Tickets
+from .workspaces import Workspaces
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[m.Admin], Coroutine[Any, Any, Any]]
+
+
+class _PeerSink:
+    """A subscription of a peer of the link."""
+
+    format = "msgpack"
+
+    def __init__(self, peer: Peer, id: int) -> None:
+        self._peer = peer
+        self._id = id
+
+    def push(self, data: bytes) -> None:
+        self._peer.push_raw(self._id, data)
+
+    def backlog(self) -> int:
+        return self._peer.backlog()
+
+
+class PlaneHandler:
+    def __init__(
+        self,
+        engine: Engine,
+        feed: Feed,
+        supervisor: Supervisor,
+        authority: Authority,
+        workspaces: Workspaces,
+        facts: dict[str, str],
+        admin: Ask,
+    ) -> None:
+        self.engine = engine
+        self.feed = feed
+        self.supervisor = supervisor
+        self.authority = authority
+        self.tickets = Tickets(engine)
+        self.workspaces = workspaces
+        self.sessions: dict[str, int] = {}  # session id -> connections
+        self.peers: set[Peer] = set()
+        self._facts = facts
+        self._admin = admin
+        self._subscriptions: dict[tuple[Peer, int], int] = {}
+        self._ends: dict[str, list[Callable[[], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        engine.on_commit.append(self._committed)
+        engine.on_rebuild.append(self._rebuilt)
+
+    # --- connections -------------------------------------------------------------------------------------------
+
+    def opened(self, peer: Peer) -> None:
+        self.peers.add(peer)
+
+    def closed(self, peer: Peer) -> None:
+        self.peers.discard(peer)
+        for key in [key for key in self._subscriptions if key[0] is peer]:
+            self.feed.drop(self._subscriptions.pop(key))
+        if peer.identity and peer.identity != ADMIN:
+            self.supervisor.left(peer.identity, peer)
+        elif peer.hello and (session := peer.hello.session_id) in self.sessions:
+            self.sessions[session] -= 1
+            if not self.sessions[session]:
+                del self.sessions[session]
+
+    def received(self, peer: Peer, id: int, request: m.AnyRequest) -> None:
+        if isinstance(request, m.Hello):
+            self._hello(peer, id, request)
+            return
+        check(peer.identity, request)
+        match request:
+            case m.WaitTicket(ticket=ticket, timeout=timeout):
+                owner = None if peer.identity == ADMIN else peer.identity
+                self.tickets.wait(ticket, owner, timeout, lambda told: _answer(peer, id, told))
+            case m.Renew(owner=owner):
+                self._renew(peer, id, owner)
+            case m.PutBlobs(blobs=blobs):
+                self.engine.keep(blobs)
+                peer.reply(id, c.Done())
+            case m.Watch(since=since):
+                self._subscriptions[peer, id] = self.feed.watch(_PeerSink(peer, id), since)
+            case m.Follow(run_id=run_id, since=since):
+                self._subscriptions[peer, id] = self.feed.follow(_PeerSink(peer, id), run_id, since)
+            case m.Unsubscribe(id=subscription):
+                number = self._subscriptions.pop((peer, subscription), None)
+                if number is not None:
+                    self.feed.drop(number)
+                peer.reply(id, c.Done())
+            case m.WaitAgent():
+                self._wait_agent(peer, id, request)
+            case m.GetState() | m.GetEvents() | m.GetLogs() | m.GetBlob() | m.Admin():
+                self._later(peer, id, self.look_up(request))
+            case c.StartRun() | c.EndRun():
+                self._later(peer, id, self.carry_out(request))
+            case _:
+                self._command(peer, id, request)
+
+    def _hello(self, peer: Peer, id: int, hello: m.Hello) -> None:
+        identity = self.authority.identify(hello.token)
+        if hello.protocol != PROTOCOL:
+            raise VersionMismatch(
+                f"This plane is agentlab {__version__} (protocol {PROTOCOL}), the client is {hello.version} (protocol "
+                f"{hello.protocol}). Install one version for both, then `agentlab daemon stop`; agents go on meanwhile.",
+                plane=__version__,
+                client=hello.version,
+            )
+        if identity != ADMIN:
+            agent = self.engine.state.agents.get(identity)
+            if agent is None or agent.status in ENDED:
+                raise Forbidden(f"Agent {identity} has ended; its token has expired.", agent=identity)
+        elif hello.session_id:
+            self.sessions[hello.session_id] = self.sessions.get(hello.session_id, 0) + 1
+        peer.identity = identity
+        peer.reply(
+            id, m.Welcome(version=__version__, protocol=PROTOCOL, pid=os.getpid(), identity=identity, **self._facts)
+        )
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def _command(self, peer: Peer, id: int, command: c.AnyCommand) -> None:
+        def answered(reply: c.AnyReply | AgentlabError) -> None:
+            if isinstance(reply, c.Hired):
+                self.supervisor.arrived(peer.identity, peer)
+            elif not isinstance(reply, AgentlabError):
+                self.supervisor.told(command, reply)
+            _answer(peer, id, reply)
+
+        self.engine.post(command, answered)
+
+    async def carry_out(self, command: c.AnyCommand) -> c.AnyReply:
+        """A command, to its durable reply. Raises what it was refused with."""
+        match command:
+            case c.StartRun():
+                return await self.workspaces.open(command)
+            case c.EndRun():
+                return await self.workspaces.close(command)
+        reply = await self.engine.submit(command)
+        self.supervisor.told(command, reply)
+        return reply
+
+    def _renew(self, peer: Peer, id: int, owner: str) -> None:
+        self.engine.leases.renew(owner, self.engine.now().mono)
+        held = self.engine.state.locks.held_by(owner)
+        peer.reply(id, m.Leases(grants=tuple(granted(t) for t in held if t.token <= self.engine.committed)))
+
+    def _wait_agent(self, peer: Peer, id: int, request: m.WaitAgent) -> None:
+        agent = self.engine.state.agents.get(request.agent)
+        if agent is None or agent.status in ENDED:
+            self._later(peer, id, self.agent(request.agent))
+            return
+        waiting = self._ends.setdefault(request.agent, [])
+        timer: asyncio.TimerHandle | None = None
+
+        def tell() -> None:
+            if timer is not None:
+                timer.cancel()
+            if tell in waiting:
+                waiting.remove(tell)
+            self._later(peer, id, self.agent(request.agent))
+
+        waiting.append(tell)
+        timer = asyncio.get_running_loop().call_later(max(0.0, request.timeout), tell)
+
+    async def agent(self, key: str) -> m.View:
+        """The row of an agent, from memory or from the log."""
+        row = self.engine.state.row("agents", key)
+        if row is None:
+            run_id, _, _ = key.partition("/")
+            state = await history.state_at(self.engine.store, run_id)
+            row = state.row("agents", key)
+        if row is None:
+            raise NotFound(f"There is no agent {key!r}. `%agent ps` lists those there are.", agent=key)
+        return m.View(data=self.feed.dress("agents", row))
+
+    async def look_up(self, request: m.AnyRequest) -> m.AnyResponse:
+        store = self.engine.store
+        match request:
+            case m.GetState(run_id=str() as run_id, seq=seq):
+                if seq is None and run_id in self.engine.state.runs:
+                    return m.View(data=_view(self.feed.snapshot(run_id)))
+                past = await history.state_at(store, run_id, seq)
+                return m.View(data={"seq": seq or past.runs[run_id].seq, "tables": past.view(run_id)})
+            case m.GetState():
+                return m.View(data=_view(self.feed.snapshot()))
+            case m.GetEvents(run_id=run_id, since=since, limit=limit):
+                found: list[e.Event] = []
+                async for batch in store.run_events(run_id, since=since, until=since + limit):
+                    found += batch
+                return m.Events(events=tuple(found))
+            case m.GetLogs(agent=agent, tail=tail, since=since):
+                run_id, _, agent_id = agent.partition("/")
+                return m.View(data=await history.logs(store, run_id, agent_id, since, tail))
+            case m.GetBlob(hash=hash):
+                data = await store.blob(hash)
+                if data is None:
+                    raise NotFound(f"The store has no content with hash {hash}.", hash=hash)
+                return m.BlobData(data=data)
+            case m.Admin():
+                return m.View(data=await self._admin(request))
+        raise NotFound(f"Nothing answers {type(request).__name__}.")
+
+    def _later(self, peer: Peer, id: int, answer: Coroutine[Any, Any, m.AnyResponse]) -> None:
+        async def run() -> None:
+            try:
+                peer.reply(id, await answer)
+            except AgentlabError as error:
+                peer.error(id, error)
+            except Exception as error:
+                log.exception("%r: a request failed", peer)
+                peer.error(id, AgentlabError(f"This failed inside the plane ({type(error).__name__}); see its log."))
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- events ------------------------------------------------------------------------------------------------
+
+    def _committed(self, events: Sequence[e.Event]) -> None:
+        for event in events:
+            if isinstance(event.body, e.AgentEnd):
+                self._tell_end(f"{event.run_id}/{event.actor}")
+
+    def _tell_end(self, agent: str) -> None:
+        for tell in list(self._ends.pop(agent, ())):
+            tell()
+
+    def _rebuilt(self) -> None:
+        for agent in list(self._ends):
+            row = self.engine.state.agents.get(agent)
+            if row is None or row.status in ENDED:
+                self._tell_end(agent)
+
+
+def _answer(peer: Peer, id: int, reply: m.AnyResponse | AgentlabError) -> None:
+    if isinstance(reply, AgentlabError):
+        peer.error(id, reply)
+    else:
+        peer.reply(id, reply)
+
+
+def _view(delta: m.Delta) -> dict[str, Any]:
+    return {"seq": delta.seq, "tables": delta.tables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -12,11 +13,12 @@ from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, Refused
 from . import events as e
 from . import runs
 from . import units as names
-from .claims import granted, release_all
+from .claims import claim, granted, release_all
 from .commands import (
     Answer,
     AnyReply,
     Ask,
+    Claim,
     Created,
     Dispatch,
     Done,
@@ -53,8 +55,8 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
     _check_kind(turn, spec)
     if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
         raise BadRequest(f"claims_policy={spec.claims_policy!r}: choose one of {', '.join(runs.POLICIES)}.")
-    if spec.ttl <= 0:
-        raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds.")
+    if not 0 < spec.ttl < math.inf:
+        raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds, and ends.")
     spec = msgspec.structs.replace(spec, claims=tuple(names.canonical(unit) for unit in spec.claims))
     name = spec.name or _free_name(turn, c.run_id, spec.kind)
     if not _NAME.fullmatch(name):
@@ -83,6 +85,8 @@ def dispatch(turn: Turn, c: Dispatch) -> AnyReply:
     agent = turn.live(c.agent)
     if agent.status == "queued":
         _move(turn, agent, "dispatched", runtime=c.runtime_id, place=c.place)
+        if agent.spec.claims:  # its place in the queues is that of its spawning, however fast its runner comes up
+            claim(turn, _first_claim(agent))
     elif c.place:
         _move(turn, agent, agent.status, runtime=c.runtime_id, place=c.place)
     return Done()
@@ -109,15 +113,12 @@ def report(turn: Turn, c: Report) -> AnyReply:
     turn.run(agent.run_id)
     last = state.journals.get(c.agent, 0)
     run_id, agent_id, task_id = agent.run_id, agent.agent_id, agent.task_id
-    for entry in c.entries:
+    entries = [entry for entry in c.entries if entry.n > last]
+    for entry in entries:
+        _check_reported(entry.body)
+    for entry in entries:
         if entry.n <= last:
             continue
-        if not isinstance(entry.body, REPORTED):
-            raise Forbidden(f"An agent may not report {type(entry.body).__name__}: that is decided, not told.")
-        if isinstance(entry.body, e.StateSet) and entry.body.store in ("runtime", "queue"):
-            raise Forbidden(f"An agent may not write the store {entry.body.store!r}.")
-        if isinstance(entry.body, e.Message) and entry.body.to:
-            raise Forbidden("Messages to other agents go through `send`.")
         turn.emit(
             run_id, f"{agent_id}/{entry.actor}" if entry.actor else agent_id, entry.body, ts=entry.ts,
             task_id=entry.task_id or task_id, span=entry.span, parent=entry.parent, name=entry.name, unit=entry.unit,
@@ -134,11 +135,11 @@ def status(turn: Turn, c: Status) -> AnyReply:
     agent = turn.live(c.agent)
     if c.status not in ("running", "idle", "blocked", "paused", "stopping"):
         raise BadRequest(f"{c.status!r} is no status that an agent may report.")
-    told = agent.status in ("paused", "stopping") and c.status in ("running", "idle")
-    if told:  # what a person asked for stands until the runner has heard of it
-        return Done()
-    if c.status != agent.status or (c.vendor_session and c.vendor_session != agent.vendor_session):
-        _move(turn, agent, c.status, reason=c.reason, vendor_session=c.vendor_session)
+    # What a person asked for stands: only a person resumes, and nothing follows `stopping` but the end.
+    told = agent.status == "stopping" or (agent.status == "paused" and c.status != "stopping")
+    status, reason = (agent.status, agent.reason) if told else (c.status, c.reason)
+    if status != agent.status or (c.vendor_session and c.vendor_session != agent.vendor_session):
+        _move(turn, agent, status, reason=reason, vendor_session=c.vendor_session)
     return Done()
 
 
@@ -154,7 +155,7 @@ def finish(turn: Turn, c: Finish) -> AnyReply:
 
 def end(turn: Turn, agent: Agent, c: Finish) -> None:
     """An agent is over: its end, its locks, its questions, its task, and its run where that was all of it."""
-    usage = c.usage or agent.usage
+    usage = dict(c.usage or agent.usage)  # a copy: the agent's goes on counting what is reported late
     body = e.AgentEnd(
         output=c.output, error=c.error, reason=c.reason, exit_code=c.exit_code, last_lines=c.last_lines, usage=usage
     )
@@ -190,7 +191,7 @@ def signal(turn: Turn, c: Signal) -> AnyReply:
         case "resume":
             if agent.status != "paused":
                 raise Refused(f"Agent {agent.name!r} is {agent.status}, not paused.")
-            _move(turn, agent, "running", reason=by)
+            _go_on(turn, agent, by)
         case "interrupt":
             turn.emit(
                 agent.run_id, f"user:{c.by}", e.Message(role="system", text="interrupt", to=c.agent),
@@ -248,12 +249,30 @@ def answer(turn: Turn, c: Answer) -> AnyReply:
     agent = turn.live(question.agent)
     _answer(turn, c.approval, agent.agent_id, c.status, c.answer, c.by)
     if agent.status == "blocked":
-        _move(turn, agent, "running")
-        runs.move_task(turn, agent.run_id, agent.task_id, "running", agent.agent_id)
+        _go_on(turn, agent)
     return Done()
 
 
+def _check_reported(body: e.AnyBody) -> None:
+    """Raises Forbidden, before anything of the report has happened."""
+    if not isinstance(body, REPORTED):
+        raise Forbidden(f"An agent may not report {type(body).__name__}: that is decided, not told.")
+    if isinstance(body, e.StateSet) and body.store in ("runtime", "queue"):
+        raise Forbidden(f"An agent may not write the store {body.store!r}.")
+    if isinstance(body, e.Message) and body.to:
+        raise Forbidden("Messages to other agents go through `send`.")
+
+
 # --- the steps -------------------------------------------------------------------------------------------------
+
+
+def _go_on(turn: Turn, agent: Agent, reason: str = "") -> None:
+    """An agent was resumed or answered: it runs, unless it still waits for an answer."""
+    asks = any(q.agent == agent.agent and q.status == "asked" for q in turn.state.approvals.values())
+    status = "blocked" if asks else "running"
+    if status != agent.status:
+        _move(turn, agent, status, reason=reason)
+    runs.move_task(turn, agent.run_id, agent.task_id, status, agent.agent_id)
 
 
 def _answer(turn: Turn, approval: str, agent_id: str, status: str, answer: str, by: str) -> None:
@@ -279,6 +298,14 @@ def _move(
     if status != agent.status:
         turn.leases.since[agent.agent] = turn.now.mono
     turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=agent.name, status=status)
+
+
+def _first_claim(agent: Agent) -> Claim:
+    spec = agent.spec
+    return Claim(
+        owner=agent.agent, units=spec.claims, mode=spec.claims_mode, run_id=agent.run_id, ttl=spec.ttl,
+        priority=spec.priority,
+    )  # fmt: skip
 
 
 def _check_kind(turn: Turn, spec: e.AgentSpec) -> None:

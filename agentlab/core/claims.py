@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from agentlab.errors import AgentlabError, AlreadyHeld, BadRequest, Forbidden, NotFound, Refused, WouldBlock, ordinal
@@ -26,7 +27,7 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
         raise BadRequest("A claim names at least one work unit, for example 'file:src/a.py'.")
     if c.mode not in ASKABLE.values():
         raise BadRequest(f"{c.mode} is an intention, taken by itself. Ask for one of {', '.join(ASKABLE)}.")
-    if c.ttl <= 0:
+    if not 0 < c.ttl < math.inf:
         raise BadRequest(f"A lease of {c.ttl} s would end before it begins. Give ttl in seconds, more than 0.")
     wanted = tuple(dict.fromkeys(names.canonical(unit) for unit in c.units))
     mine = locks.by_owner.get(c.owner, {})
@@ -34,7 +35,7 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
         if c.rid and ticket.rid == c.rid:
             return _standing(turn, ticket)
     if (waiting := locks.waiting_of(c.owner)) is not None:
-        if waiting.units == wanted and waiting.mode == c.mode:
+        if waiting.run_id == c.run_id and _same_wait(waiting, c, wanted):
             return _standing(turn, waiting)
         raise Refused(
             f"You already wait for {', '.join(waiting.units)} (ticket {waiting.ticket}). One wait at a time: release "
@@ -55,7 +56,7 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
         return _grant_at_once(turn, c, wanted, number)
     blockers = locks.blockers(c.owner, nodes, key)
     if locks.held_by(c.owner) or not c.wait:
-        if not c.yields or not c.wait:
+        if not c.yields or not c.wait or any(t.run_id != c.run_id for t in locks.held_by(c.owner)):
             return _deny(turn, c, wanted, _would_block(turn, c, wanted, blockers, nodes), blockers, nodes)
         return _yield(turn, c, wanted)
     _request(turn, c, wanted, number, key, tuple(blockers), passed)
@@ -84,10 +85,10 @@ def release(turn: Turn, c: Release) -> AnyReply:
 
 def give_up(turn: Turn, ticket: Ticket, units: tuple[str, ...], reason: str, freed: dict[str, int]) -> None:
     """Take units off a ticket, noting in `freed` what others may have now. `promote` afterwards."""
-    chains = [c for u, c in zip(ticket.units, ticket.chains, strict=True) if u in units]
-    _free(freed, nodes_of(chains, ticket.mode))
     if not ticket.token:
         reason, units = reason or "cancelled", ticket.units
+    chains = [c for u, c in zip(ticket.units, ticket.chains, strict=True) if u in units]
+    _free(freed, nodes_of(chains, ticket.mode))
     body = LockRelease(ticket=ticket.ticket, owner=ticket.owner, units=units, reason=reason)
     turn.emit(ticket.run_id, _actor(ticket), body, unit=_unit(units), status=reason or None)
 
@@ -99,6 +100,18 @@ def release_all(turn: Turn, owner: str, reason: str) -> None:
         give_up(turn, ticket, ticket.units, reason, freed)
     promote(turn, freed)
     turn.leases.forget(owner)
+
+
+def release_run(turn: Turn, run_id: str, reason: str) -> None:
+    """Everything that is held or wanted in a run that ends. What its owners have in other runs stays theirs."""
+    freed: dict[str, int] = {}
+    tickets = [t for t in turn.state.locks.tickets.values() if t.run_id == run_id]
+    for ticket in tickets:
+        give_up(turn, ticket, ticket.units, reason, freed)
+    promote(turn, freed)
+    for ticket in tickets:
+        if ticket.owner not in turn.state.locks.by_owner:
+            turn.leases.forget(ticket.owner)
 
 
 def expire(turn: Turn, tickets: Iterable[int], reason: str) -> None:
@@ -202,6 +215,13 @@ def _grant_at_once(turn: Turn, c: Claim, units: tuple[str, ...], number: int) ->
     return Granted(ticket=number, token=number, units=units, mode=c.mode, ttl=c.ttl)
 
 
+def _same_wait(waiting: Ticket, c: Claim, wanted: tuple[str, ...]) -> bool:
+    """Whether a claim asks again for what its owner waits for. One that yielded waits for its old units too."""
+    if c.yields and set(wanted) <= set(waiting.units):
+        return True
+    return waiting.mode == c.mode and set(wanted) == set(waiting.units)
+
+
 def _yield(turn: Turn, c: Claim, wanted: tuple[str, ...]) -> AnyReply:
     """Give everything back and queue for all of it, in the place of the oldest ticket: nobody holds while waiting."""
     locks = turn.state.locks
@@ -261,13 +281,17 @@ def _would_block(
     who = turn.who(first.owner, c.run_id)
     state = f"is wanted by {who}, who asked first" if first.waits else f"is held by {who}"
     place = f"; you would be {ordinal(waiting + 1)} in the queue"
-    holding = ", ".join(u for t in turn.state.locks.held_by(c.owner) for u in t.units)
-    advice = (
-        f" You hold {holding}, so you may not wait for more: release it first, or claim again with yields=True to give "
-        f"everything back and queue for all of it."
-        if holding
-        else " Claim it with wait=True to queue, or work on something else."
-    )
+    held = turn.state.locks.held_by(c.owner)
+    holding = ", ".join(u for t in held for u in t.units)
+    if not held:
+        advice = " Claim it with wait=True to queue, or work on something else."
+    elif any(t.run_id != c.run_id for t in held):
+        advice = f" You hold {holding}, not all of it in this run, so you may not wait for more: release it first."
+    else:
+        advice = (
+            f" You hold {holding}, so you may not wait for more: release it first, or claim again with yields=True to "
+            f"give everything back and queue for all of it."
+        )
     return WouldBlock(
         f"{first.unit} {state}{place}.{advice}",
         units=list(units), holder=first.owner, position=waiting + 1,

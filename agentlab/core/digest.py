@@ -1,7 +1,8 @@
 """`dhash`: the hash of what must be equal when a run is done again.
 
 Left out, by a versioned list: time, duration, tokens of the log (ids, tickets, fencing tokens), pids, places,
-and whatever a body names in its `NONDET`. Everything else counts.
+and whatever a body names in its `NONDET`. Everything else counts. Agents are named within their run (`a`, not `r1/a`):
+the same run done again has another id.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ def fields_of(body: type[Body]) -> tuple[str, ...]:
 def projection(event: Event) -> tuple[Any, ...]:
     """The deterministic part of an event, as values that JSON can hold."""
     body = event.body
-    values = [getattr(body, f) for f in fields_of(type(body))]
+    values = [_local(getattr(body, f), event.run_id) for f in fields_of(type(body))]
     return (VERSION, event.type, event.actor, event.name, event.unit, event.status, values)
+
+
+def _local(value: Any, run_id: str) -> Any:
+    return value.removeprefix(f"{run_id}/") if isinstance(value, str) else value
 
 
 def dhash(event: Event) -> str:

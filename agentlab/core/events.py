@@ -332,11 +332,11 @@ class LockExpire(Body, frozen=True, tag="lock.expire"):
 
 
 class LockDeny(Body, frozen=True, tag="lock.deny"):
-    NONDET = frozenset({"behind"})
+    NONDET = frozenset({"behind", "reason"})
     owner: str
     units: tuple[str, ...]
     mode: Mode
-    reason: str
+    reason: str  # the text of the refusal: it names tickets
     behind: tuple[Blocker, ...] = ()
 
 

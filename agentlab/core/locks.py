@@ -97,6 +97,7 @@ class LockTable:
         self.tickets: dict[int, Ticket] = {}
         self.by_owner: dict[str, dict[int, Ticket]] = {}
         self.ended: deque[Ended] = deque(maxlen=remember)
+        self.forgotten = 0  # grants that ended up to this log position may be missing in `ended`
         self._nodes: dict[str, _Node] = {}
 
     # --- asking ------------------------------------------------------------------------------------------------
@@ -183,20 +184,22 @@ class LockTable:
         return None
 
     def touched(self, owner: str, chain: Chain, since: int) -> bool:
-        """Whether somebody else could write the unit of this chain at any time since the log position `since`."""
+        """Whether somebody else could write the unit of this chain, or a part of it, at any time since the log position
+        `since`. Where that is not known any more, yes."""
         for name in chain:
             node = self._nodes.get(name)
             if node is not None:
-                for mode in (modes.X, modes.SIX):
+                # A write below the unit shows as an intention on the unit itself.
+                for mode in (modes.X, modes.SIX, modes.IX) if name == chain[-1] else (modes.X, modes.SIX):
                     if any(holder != owner for holder in node.held[mode]):
                         return True
-        on = set(chain)
+        on, below = set(chain), chain[-1].rstrip("/") + "/"
         for ended in reversed(self.ended):
             if ended.position <= since:
-                break
-            if ended.owner != owner and not on.isdisjoint(ended.nodes):
+                return False
+            if ended.owner != owner and any(name in on or name.startswith(below) for name in ended.nodes):
                 return True
-        return False
+        return since < self.forgotten
 
     # --- changing ----------------------------------------------------------------------------------------------
 
@@ -239,6 +242,8 @@ class LockTable:
 
     def _remember(self, ticket: Ticket, chains: Iterable[Chain], position: int) -> None:
         if ticket.token and modes.INDEX[ticket.mode] >= modes.SIX:
+            if len(self.ended) == self.ended.maxlen:
+                self.forgotten = self.ended[0].position
             self.ended.append(Ended(position, ticket.owner, frozenset(c[-1] for c in chains)))
 
     def _hang(self, ticket: Ticket) -> None:
@@ -282,6 +287,7 @@ def describe(tickets: Iterable[Ticket], nodes: Mapping[str, int]) -> tuple[Block
 
 def _meeting_unit(ticket: Ticket, nodes: Mapping[str, int]) -> str:
     for unit, chain in zip(ticket.units, ticket.chains, strict=True):
-        if chain[-1] in nodes or any(node in nodes and nodes[node] >= modes.S for node in chain):
+        own = nodes_of((chain,), ticket.mode)
+        if any(name in nodes and mode in modes.CONFLICTS[nodes[name]] for name, mode in own.items()):
             return unit
     return ticket.units[0]

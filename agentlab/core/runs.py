@@ -6,7 +6,7 @@ from typing import Final
 
 from agentlab.errors import BadRequest, NotFound, Refused
 
-from .claims import release_all
+from .claims import release_run
 from .commands import AnyReply, BeginRun, Created, CreateTask, Done, EndRun, Opened, StartRun, UpdateTask
 from .events import JSON, RunBegin, RunEnd, RunStart, TaskCreate, TaskUpdate
 from .turn import PLANE, Turn
@@ -69,8 +69,7 @@ def end(turn: Turn, c: EndRun) -> AnyReply:
 
 def close(turn: Turn, run_id: str, status: str, reason: str = "", final_tree: str | None = None) -> None:
     """End a run that has no live agents. People's claims in it are given back."""
-    for owner in {t.owner for t in turn.state.locks.tickets.values() if t.run_id == run_id}:
-        release_all(turn, owner, "end")
+    release_run(turn, run_id, "end")
     run = turn.state.runs[run_id]
     turn.emit(
         run_id, f"user:{run.user}" if run.user else PLANE, RunEnd(reason=reason, final_tree=final_tree),

@@ -195,7 +195,7 @@ class State:
             task_id=event.task_id or "", run_id=event.run_id, goal=body.goal, parent=body.parent, owner=body.owner,
             input=body.input, created=event.ts, updated=event.ts,
         )  # fmt: skip
-        self.changed.add(("tasks", key))
+        self.changed |= {("tasks", key), ("runs", event.run_id)}
 
     def _task_update(self, event: Event, body: e.TaskUpdate) -> None:
         key = f"{event.run_id}/{event.task_id}"
@@ -252,7 +252,7 @@ class State:
         agent.output, agent.error, agent.reason, agent.exit_code = body.output, body.error, body.reason, body.exit_code
         agent.doing, agent.mail = "", []
         if body.usage:
-            agent.usage = body.usage
+            agent.usage = dict(body.usage)
         self.runs[event.run_id].live -= 1
         self.changed.add(("runs", event.run_id))
 

@@ -37,7 +37,7 @@ def canonical(unit: str) -> str:
     if kind in PATH_KINDS:
         return f"{kind}:{_relative(name, unit)}"
     name = name.strip()
-    if kind in HOST_KINDS and not name.isdigit():
+    if kind in HOST_KINDS and not (name.isascii() and name.isdigit() and len(name) <= 6):
         raise BadRequest(f"{unit!r}: a {kind} is named by its number, for example '{kind}:0'.")
     return f"{kind}:{int(name) if kind in HOST_KINDS else name}"
 

@@ -32,6 +32,9 @@ class Hello(Request, frozen=True, tag="hello"):
     session_id: str = ""
     user: str = ""
 
+    def __repr__(self) -> str:  # the token stays out of logs and tracebacks
+        return f"Hello(client={self.client!r}, version={self.version!r}, protocol={self.protocol})"
+
 
 class WaitTicket(Request, frozen=True, tag="wait_ticket"):
     """Answered by `Granted` when the ticket is granted, by `Queued` when `timeout` (s) has passed. NotFound: it is gone."""

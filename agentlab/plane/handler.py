@@ -215,7 +215,8 @@ class PlaneHandler:
                 return m.Events(events=tuple(found))
             case m.GetLogs(agent=agent, tail=tail, since=since):
                 run_id, _, agent_id = agent.partition("/")
-                return m.View(data=await history.logs(store, run_id, agent_id, since, tail))
+                lines, _ = await history.logs(store, run_id, agent_id, since, tail)
+                return m.View(data=lines)
             case m.GetBlob(hash=hash):
                 data = await store.blob(hash)
                 if data is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from agentlab.core import events as e
@@ -61,12 +61,14 @@ def _text(event: e.Event) -> str:
     return ""
 
 
-async def logs(store: Store, run_id: str, agent_id: str, since: int = 0, tail: int | None = None) -> list[str]:
-    """The lines of an agent after seq `since`; the last `tail` of them."""
+async def logs(
+    store: Store, run_id: str, agent_id: str, since: int = 0, tail: int | None = None
+) -> tuple[list[str], int]:
+    """The lines of an agent after seq `since` (the last `tail` of them), and the seq up to which the log was read."""
     lines: list[str] = []
-    events: AsyncIterator[list[e.Event]] = store.run_events(run_id, since=since)
-    async for batch in events:
+    async for batch in store.run_events(run_id, since=since):
         lines += log_lines(batch, agent_id)
+        since = batch[-1].seq
         if tail is not None and len(lines) > 4 * tail:
-            lines = lines[-tail:]
-    return lines if tail is None else lines[-tail:]
+            lines = lines[-tail:] if tail else []
+    return (lines[-tail:] if tail else []) if tail is not None else lines, since

@@ -79,13 +79,11 @@ class Api:
         query = self._query(request, {"tail": int, "since": int, "follow": bool})
         await self.plane.handler.agent(key)
         run_id, _, agent_id = key.partition("/")
-        lines = await history.logs(self.engine.store, run_id, agent_id, query.get("since", 0), query.get("tail"))
+        since, tail = query.get("since", 0), query.get("tail")
+        lines, seq = await history.logs(self.engine.store, run_id, agent_id, since, tail)
         if not query.get("follow"):
             return _json(lines)
-        run = self.engine.state.runs.get(run_id)
-        return StreamingResponse(
-            self._follow(key, lines, run.seq if run else 0), media_type="text/plain; charset=utf-8"
-        )
+        return StreamingResponse(self._follow(key, lines, seq), media_type="text/plain; charset=utf-8")
 
     async def _follow(self, key: str, lines: list[str], since: int) -> AsyncIterator[str]:
         run_id, _, agent_id = key.partition("/")
@@ -172,10 +170,13 @@ class Api:
         unknown = set(request.query_params) - set(known)
         if unknown:
             raise BadRequest(f"Unknown parameter {', '.join(sorted(unknown))!r}; there are: {', '.join(known)}.")
-        try:
-            return {k: msgspec.convert(v, known[k], strict=False) for k, v in request.query_params.items()}
-        except msgspec.ValidationError as error:
-            raise BadRequest(f"In the query: {error}") from None
+        values: dict[str, Any] = {}
+        for name, text in request.query_params.items():
+            try:
+                values[name] = msgspec.convert(text, known[name], strict=False)
+            except msgspec.ValidationError:
+                raise BadRequest(f"{name}={text!r} is no {known[name].__name__}.") from None
+        return values
 
 
 class _Queue:

@@ -20,6 +20,9 @@ class Launch(Struct, frozen=True, kw_only=True):
     secrets: dict[str, str] = {}  # environment of the agent, resolved
     heartbeat: float = 15.0  # s
 
+    def __repr__(self) -> str:  # token and secrets stay out of logs and tracebacks
+        return f"Launch(agent={self.agent!r}, address={self.address!r}, root={self.root!r})"
+
 
 class Place(Struct, frozen=True, kw_only=True):
     """Where a runner is: enough to find it again after the plane was restarted. Kept in the log as JSON."""
@@ -27,6 +30,7 @@ class Place(Struct, frozen=True, kw_only=True):
     runtime: str
     id: str  # local: "pid:start time"; docker: container id; kubernetes: namespace/pod
     pid: int = 0
+    agent: str = ""  # run/agent: whose log and which marked processes are its
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -83,7 +87,7 @@ class Runtime(Protocol):
         """The agent programs here: path, version, verdict, and why where it is not ok."""
 
     async def health(self) -> str:
-        """'' when it can start runners, else why not, for people."""
+        """'' when it can start runners, else why not, for people. That its slots are taken is no illness."""
 
     async def close(self) -> None:
         """Let go of it. What runs goes on running."""

@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` and `make test`. Both set up whatever they need, in .venv and nowhere else.
+# What needs root (Debian packages for the benchmarks' peers) is installed when it can be and named when it cannot.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test lint types layers check bench clean distclean
+
+help:            ## what there is
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+setup: $(STAMP)  ## the virtual environment, with everything
+
+$(STAMP): pyproject.toml constraints.txt scripts/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/setup.sh
+	@touch $@
+
+demo: $(STAMP)   ## run the quickstart notebook headless and tell what happened
+	@$(BIN)/python scripts/demo.py
+
+lab: $(STAMP)    ## open the notebooks in JupyterLab
+	@AGENTLAB_HOME="$${AGENTLAB_HOME:-$(CURDIR)/demo-output/home}" $(BIN)/jupyter lab --notebook-dir notebooks
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+layers: $(STAMP)
+	@$(BIN)/lint-imports --no-logo
+
+check: lint types layers ## style, types, layers
+
+test: check      ## all checks and all tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(STAMP)  ## ratios against named peers, as a table and as benchmarks/results/*.json
+	@VENV="$(VENV)" bash scripts/peers.sh
+	@$(BIN)/python -m benchmarks
+
+clean:           ## caches and results
+	@rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
+
+distclean: clean
+	@rm -rf $(VENV)

@@ -1,0 +1,113 @@
+"""The rows as they are now, kept by the plane's deltas, for whatever shows them live."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agentlab.errors import AgentlabError, VersionMismatch
+
+from . import background
+
+if TYPE_CHECKING:
+    from agentlab.link.messages import Delta
+
+    from .connection import Connection
+
+Row = dict[str, Any]
+Tables = dict[str, dict[str, Row]]
+Listener = Callable[[Row | None], None]
+"""Called on the background thread with the row as it is now, None when it is gone. Must not block or print."""
+
+_log = logging.getLogger("agentlab.client")
+
+
+class Feed:
+    """One `Watch` of a lab, open while somebody listens. Resumes where it was; never starts a plane by itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.tables: Tables = {}
+        self.seq: int | None = None
+        self._connection = connection
+        self._listeners: dict[tuple[str, str], list[Listener]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self, table: str, key: str, listener: Listener) -> Callable[[], None]:
+        """Hear of every change of a row, and at once of how it is. Returns how to stop. From any thread."""
+        loop = background.loop()
+        loop.call_soon_threadsafe(self._add, table, key, listener)
+        return lambda: (
+            None if loop.is_closed() else _ignore(loop.call_soon_threadsafe(self._drop, table, key, listener))
+        )
+
+    def _add(self, table: str, key: str, listener: Listener) -> None:
+        self._listeners.setdefault((table, key), []).append(listener)
+        if self._task is None or self._task.done():
+            self.tables, self.seq = {}, None
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+        elif (row := self.tables.get(table, {}).get(key)) is not None:
+            self._tell(listener, row)
+
+    def _drop(self, table: str, key: str, listener: Listener) -> None:
+        listeners = self._listeners.get((table, key), [])
+        if listener in listeners:
+            listeners.remove(listener)
+        if not listeners:
+            self._listeners.pop((table, key), None)
+        if not self._listeners and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _watch(self) -> None:
+        from agentlab.link.messages import Delta, Watch
+
+        pause = 0.1
+        while True:
+            try:
+                async with contextlib.aclosing(self._connection.pushes(Watch(since=self.seq))) as pushes:
+                    async for delta in pushes:
+                        pause = 0.1
+                        if isinstance(delta, Delta):
+                            self.take(delta)
+            except VersionMismatch as error:
+                _log.warning("Live views stand still: %s", error)
+                return
+            except (AgentlabError, ConnectionError) as error:
+                if self._connection.closed:
+                    return
+                _log.debug("The watch was lost: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.6, 5.0)
+
+    def take(self, delta: Delta) -> None:
+        """Fold a delta into the tables and tell those who listen to the rows in it."""
+        if delta.full:
+            self.tables = {t: {k: r for k, r in rows.items() if r is not None} for t, rows in delta.tables.items()}
+            changed = list(self._listeners)
+        else:
+            changed = [(table, key) for table, rows in delta.tables.items() for key in rows]
+            for table, rows in delta.tables.items():
+                known = self.tables.setdefault(table, {})
+                for key, row in rows.items():
+                    if row is None:
+                        known.pop(key, None)
+                    else:
+                        known[key] = row
+        self.seq = delta.seq
+        for table, key in changed:
+            for listener in tuple(self._listeners.get((table, key), ())):
+                self._tell(listener, self.tables.get(table, {}).get(key))
+
+    @staticmethod
+    def _tell(listener: Listener, row: Row | None) -> None:
+        try:
+            listener(row)
+        except Exception:
+            _log.exception("A live view failed; the others go on")
+
+
+def _ignore(_: object) -> None:
+    return None

@@ -1,0 +1,50 @@
+"""Static HTML of rows: no script, no link, inline style only, every text escaped. It is what a saved notebook keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from .rows import Row, age_text, detail, icon, usage_text
+from .text import line, visible
+
+_BOX = (
+    "display:inline-flex;flex-wrap:wrap;gap:0 .8em;align-items:baseline;padding:.3em .7em;border:1px solid "
+    "var(--jp-border-color2,#bbb);border-radius:4px;font-size:var(--jp-ui-font-size1,13px);max-width:100%"
+)
+_FAINT = "color:var(--jp-ui-font-color2,#666)"
+_CELL = "text-align:left;padding:.15em .7em;vertical-align:top;white-space:pre-wrap"
+_PRE = "max-height:24em;overflow:auto;margin:0;white-space:pre-wrap"
+
+
+def agent(row: Row) -> str:
+    """One agent on one line. Its state is a word and a sign, never a colour alone."""
+    parts = [
+        f"<strong>{text(row['name'], 60)}</strong>",
+        f'<span style="{_FAINT}">{text(row["kind"], 30)}</span>',
+        f"<span>{escape(icon(row))} {text(row['status'])}</span>",
+    ]
+    if what := detail(row):
+        parts.append(f"<span>{text(what)}</span>")
+    parts += [f'<span style="{_FAINT}">{text(more)}</span>' for more in (usage_text(row), age_text(row)) if more]
+    return f'<div role="group" aria-label="agent {text(row["name"], 60)}" style="{_BOX}">{"".join(parts)}</div>'
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
+    """A real table with a caption; `note` stands below it."""
+    head = "".join(f'<th scope="col" style="{_CELL}">{text(c)}</th>' for c in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{text("" if v is None else v)}</td>' for v in row) + "</tr>"
+        for row in rows
+    )
+    caption = f'<caption style="text-align:left;font-weight:bold">{text(title)}</caption>'
+    foot = f'<div style="{_FAINT}">{text(note, 400)}</div>' if note else ""
+    return f'<table style="border-collapse:collapse">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}'
+
+
+def lines(content: str) -> str:
+    return f'<pre style="{_PRE}">{escape(visible(content))}</pre>'
+
+
+def text(value: object, limit: int = 200) -> str:
+    return escape(line(value, limit))

@@ -1,0 +1,387 @@
+"""The lab: a client's connection to a plane, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import platform
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from agentlab.__about__ import __version__
+from agentlab.core.commands import Answer, Done, Opened, Release, StartRun
+from agentlab.core.turn import PLANE
+from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
+from agentlab.link.client import hello
+from agentlab.link.messages import AnyRequest, GetState, Hello, View, Welcome
+
+from . import background, frames, hold, spec
+from .connection import Connection
+from .feed import Feed
+from .handle import AgentHandle
+from .hold import Hold
+from .rows import Row, Tables, find_agents, one_line
+from .run import Run
+from .target import Target
+from .text import line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+
+def connect(
+    home: str | Path | None = None, url: str | None = None, start: bool = True, *, kind: str | None = None
+) -> Lab:
+    """The lab of the plane at `url`, else at `$AGENTLAB_URL`, else of `home` (`$AGENTLAB_HOME`, the user's data folder).
+
+    A home without a plane gets one, unless `start` is False. kind: who asks (notebook, cli, python), for people to read.
+    Raises PlaneUnavailable, VersionMismatch, BadRequest (no such home or address).
+    """
+    lab = Lab(Target.of(home, url, start), kind=kind)
+    lab._welcome()
+    return lab
+
+
+class Lab:
+    """Made by `agentlab.connect()`. Safe to use from several threads; finds its plane again when that was restarted."""
+
+    def __init__(self, target: Target, *, kind: str | None = None) -> None:
+        self.home = target.home
+        self.kind = kind or _kind_here()
+        self.user = user_name()
+        self.session_id = spec.new_id("s")
+        self._target = target
+        self._pid = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._link = Connection(self._target, self._hello(self.kind, self.session_id, self.user))
+        self._rows = Feed(self._link)
+        weakref.finalize(self, _let_go, self._link, self._pid).atexit = False
+
+    def _after_fork(self) -> None:
+        """The link, and the thread that it lives on, stay with the process that we were forked from."""
+        if self._pid != os.getpid():
+            self._open()
+
+    @property
+    def _connection(self) -> Connection:
+        self._after_fork()
+        return self._link
+
+    @property
+    def _feed(self) -> Feed:
+        self._after_fork()
+        return self._rows
+
+    @staticmethod
+    def _hello(kind: str, session_id: str, user: str) -> Callable[[str], Hello]:
+        """Apart from the lab, which nothing of its link may keep alive."""
+        return lambda token: hello(token, kind, session_id=session_id, user=user)
+
+    @property
+    def owner(self) -> str:
+        """Whose the locks are that you claim yourself."""
+        return f"user:{self.user}"
+
+    # --- runs and agents ---------------------------------------------------------------------------------------
+
+    def run(
+        self, name: str, workdir: str | os.PathLike[str] = ".", schedule: str = "arrival", claims: str = "implicit"
+    ) -> Run:
+        """Open a run over the workspace at `workdir`. It stays open until the end of its `with` block, or `run.end()`.
+
+        schedule: arrival (the order of claims is recorded), turns (it is fixed by the order of the agents), recorded.
+        claims: what a write outside any claim does: implicit (claims for itself) or explicit (is refused).
+        """
+        return self._start_run(name, workdir, schedule, claims, auto_end=False)
+
+    def _start_run(
+        self, name: str, workdir: str | os.PathLike[str], schedule: str, claims: str, *, auto_end: bool
+    ) -> Run:
+        spec.checked_name("a run", name)
+        root = spec.workspace(workdir, self.home)
+        command = StartRun(
+            run_id=spec.new_id("r"), name=name, root=str(root), host=host_name(), auto_end=auto_end,
+            schedule=spec.one_of("schedule", schedule, spec.SCHEDULES), claims=spec.one_of("claims", claims, spec.CLAIMS),
+            session_id=self.session_id, user=self.user, session_kind=self.kind,
+            versions={"agentlab": __version__, "python": platform.python_version()},
+        )  # fmt: skip
+        self._ask(command, Opened)
+        return Run(self, command.run_id, name=name, root=root, schedule=schedule)
+
+    def spawn(
+        self,
+        kind: str,
+        task: Any = None,
+        *,
+        workdir: str | os.PathLike[str] = ".",
+        name: str | None = None,
+        **options: Any,
+    ) -> AgentHandle:
+        """Spawn an agent in a run of its own, which ends with it. Options: those of `Run.spawn`."""
+        root = spec.workspace(workdir, self.home)
+        definition = spec.define(kind, task, root=root, name=name, **options)
+        self._check_kind(kind)
+        run = self._start_run(name or kind, root, "arrival", "implicit", auto_end=True)
+        try:
+            return run._spawn(definition)
+        except AgentlabError as error:
+            run.end("failed", reason=line(error, 300))
+            raise
+
+    def _check_kind(self, kind: str) -> None:
+        from agentlab.runner.drivers.base import kinds
+
+        known = set(kinds())
+        if kind in known:
+            return
+        known |= {k for row in self.state()["tables"].get("runtimes", {}).values() for k in row.get("kinds") or ()}
+        if kind not in known:
+            raise BadRequest(
+                f"There are no agents of kind {kind!r}. There are: {', '.join(sorted(known))}. Others come with a package "
+                "that offers them under the entry point group 'agentlab.drivers'; `agentlab doctor` shows what is installed."
+            )
+
+    def agent(self, name: str) -> AgentHandle:
+        """The agent of that name: `a`, or `run/a` with a run's name or id. Of several the live one, else the newest."""
+        tables = self._tables()
+        found = find_agents(tables, name)
+        run, _, agent = name.rpartition("/")
+        if not found and run:
+            with contextlib.suppress(NotFound):  # of a run that has ended long ago
+                found = find_agents(self.run_named(run)._now(), agent)
+        if not found:
+            there = [one_line(row) for row in tables.get("agents", {}).values()]
+            known = "\n  ".join(["Those that there are:", *there[-20:]]) if there else "No agent is known."
+            raise NotFound(f"There is no agent {line(name)!r}. {known}", agent=name)
+        return self._handle(found[0])
+
+    def _handle(self, row: Row) -> AgentHandle:
+        return AgentHandle(self, row["agent"], name=row["name"], kind=row["kind"])
+
+    def run_named(self, name: str) -> Run:
+        """The run of that name or id: an open one, else the newest. Raises NotFound."""
+        rows = [row for row in self._tables().get("runs", {}).values() if name in (row["run_id"], row["name"])]
+        if not rows:
+            rows = [row for run_id in self._runs_in_log(name) for row in self._run_rows(run_id)]
+        if not rows:
+            raise NotFound(f"There is no run {line(name)!r}. `agentlab runs` lists those that there are.", run=name)
+        return self._run_from(max(rows, key=lambda row: (row["status"] == "open", row.get("started") or 0)))
+
+    def _runs_in_log(self, name: str) -> list[str]:
+        """Ids of runs that the plane has let go of: by id, else the newest of that name."""
+        if self._run_rows(name):
+            return [name]
+        try:
+            frame = self.runs()
+        except (Unavailable, NotFound):
+            return []
+        return [str(run_id) for run_id in frame.loc[frame["name"] == name, "run_id"][-1:]]
+
+    def _run_rows(self, run_id: str) -> list[Row]:
+        try:
+            view = self._ask(GetState(run_id=run_id), View)
+        except NotFound:
+            return []
+        return list(view.data["tables"]["runs"].values())
+
+    def open_run(self, name: str, workdir: str | os.PathLike[str] | None = None) -> Run:
+        """The open run of that name (or id), or a new one over `workdir`. Raises BadRequest: it is over another folder."""
+        rows = [row for row in self._tables().get("runs", {}).values() if name in (row["run_id"], row["name"])]
+        open_rows = [row for row in rows if row["status"] == "open"]
+        if not open_rows:
+            return self.run(name, "." if workdir is None else workdir)
+        row = max(open_rows, key=lambda row: row.get("started") or 0)
+        if workdir is not None and str(spec.workspace(workdir, self.home)) != row["root"]:
+            raise BadRequest(
+                f"Run {name!r} is over {row['root']}: leave the workdir out, or choose another run.", run=row["run_id"]
+            )
+        return self._run_from(row)
+
+    def _run_from(self, row: Row) -> Run:
+        root = Path(row["root"]) if row.get("root") else None
+        here = root is not None and root.is_dir() and row.get("host") == host_name()
+        schedule = "arrival" if row.get("begun") else row.get("schedule") or "arrival"
+        return Run(self, row["run_id"], name=row["name"], root=root if here else None, schedule=schedule)
+
+    # --- what is now -------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """The raw snapshot: {"seq": id of the newest event, "tables": {table: {key: row}}}. Times are ns since the epoch."""
+        return dict(self._ask(GetState(), View).data)
+
+    def _tables(self) -> Tables:
+        tables: Tables = self.state()["tables"]
+        return tables
+
+    def runs(self) -> pd.DataFrame:
+        """All runs of the log, ended ones too; of a plane whose log is elsewhere, those that it still knows."""
+        try:
+            database = self._database()
+        except Unavailable:
+            return frames.frame("runs", [r for r in self._tables().get("runs", {}).values() if r["run_id"] != PLANE])
+        from agentlab.trace.frames import runs_df
+
+        return runs_df(database, where="run_id <> ?", params=[PLANE])
+
+    def agents(self) -> pd.DataFrame:
+        return self._live_frame("agents")
+
+    def locks(self) -> pd.DataFrame:
+        """Who holds what and who waits for it, in the order of their tickets."""
+        return self._live_frame("locks")
+
+    def runtimes(self) -> pd.DataFrame:
+        return self._live_frame("runtimes")
+
+    def approvals(self) -> pd.DataFrame:
+        return self._live_frame("approvals")
+
+    def _live_frame(self, table: str) -> pd.DataFrame:
+        return frames.frame(table, self._tables().get(table, {}).values())
+
+    def doctor(self) -> pd.DataFrame:
+        """check, verdict (ok, warn, fail), detail, fix: what works here, and what to do about the rest."""
+        import pandas as pd
+
+        from .doctor import Check, checks
+
+        return pd.DataFrame(checks(lambda: self), columns=list(Check._fields), dtype="string")
+
+    # --- a person's own part -----------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        *units: str,
+        workdir: str | os.PathLike[str] = ".",
+        mode: str = "exclusive",
+        ttl: float = 60.0,
+        wait: bool = True,
+        timeout: float | None = None,
+        run: Run | None = None,
+        renew: bool = True,
+    ) -> Hold:
+        """Hold work units yourself, all or none: `with lab.claim("file:a.txt"): ...`, or until `.release()`.
+
+        Waits for its turn, for at most `timeout` seconds (then NotHeld); `wait=False`: WouldBlock at once. Ctrl-C leaves
+        the queue. renew: keep it as long as this process lives; else it ends after `ttl` seconds.
+        """
+        root = spec.workspace(workdir, self.home) if run is None or run.root is None else run.root
+        wanted = spec.canonical_units(units, root)
+        if not wanted:
+            raise BadRequest("Claim what? Name work units, for example 'file:src/a.py' or 'dir:src'.")
+        taking = hold.take(
+            self, wanted, root, host_name(), mode=spec.MODES[spec.one_of("mode", mode, spec.MODES)], ttl=ttl, wait=wait,
+            timeout=timeout, run_id=None if run is None else run.run_id, new_run=spec.new_id("r"), renew=renew,
+        )  # fmt: skip
+        return background.call(taking)
+
+    def release(self, *tickets: int, units: str | Sequence[str] = ()) -> None:
+        """Give back tickets of yours, or everything. What you do not hold any more is no error."""
+        self._ask(Release(owner=self.owner, tickets=tickets, units=spec.canonical_units(units, None)), Done)
+
+    def answer(self, approval: str, answer: str = "", *, status: str = "answered") -> None:
+        """Answer a question of an agent. status: answered | approved | denied. Raises Refused: somebody was first, and who."""
+        spec.one_of("status", status, ("answered", "approved", "denied"))
+        self._ask(Answer(approval=approval, status=status, answer=answer, by=self.user), Done)
+
+    def approve(self, approval: str, answer: str = "") -> None:
+        self.answer(approval, answer, status="approved")
+
+    def deny(self, approval: str, reason: str = "") -> None:
+        self.answer(approval, reason, status="denied")
+
+    # --- the way to the plane and its log ----------------------------------------------------------------------
+
+    def _ask(self, body: AnyRequest, answer: type[T]) -> T:
+        return background.call(self._connection.ask(body, answer))
+
+    def _welcome(self) -> Welcome:
+        background.call(self._connection.link())
+        welcome = self._connection.welcome
+        assert welcome is not None
+        return welcome
+
+    def _database(self) -> Path:
+        """Where the log is. Raises Unavailable: not on this machine."""
+        return background.call(self._find_database())
+
+    async def _find_database(self) -> Path:
+        welcome = self._connection.welcome
+        if welcome is None:  # the log can be read while no plane runs: ask only once where it is
+            await self._connection.link()
+            welcome = self._connection.welcome
+        path = Path(welcome.database) if welcome is not None and welcome.database else None
+        if path is None or not path.exists():
+            raise Unavailable(
+                f"The log ({path or 'of this plane'}) is not on this machine: read frames where the plane runs."
+            )
+        return path
+
+    def _peek(self) -> Tables:
+        """The rows now, for completion: raises Unavailable rather than start a plane or wait long for one."""
+
+        async def look() -> Tables:
+            async with asyncio.timeout(2.0):
+                view = await self._connection.ask(GetState(), View, start=False)
+                return view.data["tables"]  # type: ignore[no-any-return]
+
+        try:
+            return background.call(look())
+        except TimeoutError:
+            raise Unavailable("The plane did not answer in time.") from None
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Let go of the plane. Agents go on."""
+        background.call(self._connection.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = self._target.url or self.home
+        return f"<Lab {where} · {self.user} · {self.kind}>"
+
+
+def _let_go(connection: Connection, pid: int) -> None:
+    """A lab that nobody holds any more: end its link, unless that is of the process we forked from."""
+    if pid == os.getpid() and not connection.closed:
+        background.submit(connection.close())
+
+
+def host_name() -> str:
+    """The machine whose disk holds a workspace, as every part of agentlab on it calls it: its node name.
+
+    A machine id would survive a renaming, but containers that share a disk differ in it or lack it, and people cannot
+    read it. Two machines of one name that share a plane would be taken for one.
+    """
+    return platform.node() or "localhost"
+
+
+def user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's uid without a name
+        return f"uid-{os.getuid()}"
+
+
+def _kind_here() -> str:
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return "notebook" if getattr(shell, "kernel", None) is not None else "python"

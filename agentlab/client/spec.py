@@ -1,0 +1,208 @@
+"""From what a person writes to an `AgentSpec`: all that can be wrong is found before anything is sent."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agentlab.core.events import JSON, AgentSpec, Mode, Priority
+from agentlab.core.units import canonical
+from agentlab.errors import BadRequest
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+MODES = {"exclusive": Mode.EXCLUSIVE, "shared": Mode.SHARED, "X": Mode.EXCLUSIVE, "S": Mode.SHARED}
+BOUNDARIES = ("tools", "native")
+SCHEDULES = ("arrival", "turns", "recorded")
+CLAIMS = ("implicit", "explicit")
+
+
+class Definition(NamedTuple):
+    """An agent to be spawned, and the values behind the references of its environment, which are never logged."""
+
+    spec: AgentSpec
+    secrets: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Definition(spec={self.spec!r})"
+
+
+def new_id(prefix: str, now_ms: int | None = None) -> str:
+    """An id that sorts by time: 9 base32 digits of milliseconds, then 6 of luck."""
+    number = ((time.time_ns() // 1_000_000 if now_ms is None else now_ms) << 30) | secrets.randbits(30)
+    return prefix + "".join(_BASE32[number >> shift & 31] for shift in range(70, -1, -5))
+
+
+def one_of(what: str, value: str, allowed: Iterable[str]) -> str:
+    if value not in (words := tuple(allowed)):
+        raise BadRequest(f"{what} cannot be {value!r}. There is: {', '.join(words)}.")
+    return value
+
+
+def checked_name(what: str, name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadRequest(
+            f"{name!r} is no name for {what}: up to 64 letters, digits, '_', '-' and '.', not beginning with '-' or '.'."
+        )
+    return name
+
+
+def workspace(workdir: str | os.PathLike[str], home: Path | None = None) -> Path:
+    """The resolved folder that agents will work in. Raises BadRequest: missing, no folder, not writable, or too much."""
+    from agentlab.paths import Workspace
+
+    try:
+        place = Workspace(Path(workdir).expanduser())
+    except (OSError, RuntimeError, ValueError, TypeError):
+        raise BadRequest(f"{workdir!r} is no folder. Name the directory that the agents are to work in.") from None
+    place.check_root(home)
+    return place.root
+
+
+def canonical_units(units: str | Sequence[str], root: Path | None) -> tuple[str, ...]:
+    """Each unit in its one spelling, once. With a workspace, links and the like are followed too."""
+    listed: tuple[object, ...] = (units,) if isinstance(units, str) else tuple(units)
+    spell = canonical
+    if root is not None:
+        from agentlab.paths import Workspace
+
+        spell = Workspace(root).canonical_unit
+    found = []
+    for unit in listed:
+        if not isinstance(unit, str):
+            raise BadRequest(f"{unit!r} is no work unit. Write kind:name, for example 'file:src/a.py'.")
+        found.append(spell(unit))
+    return tuple(dict.fromkeys(found))
+
+
+def resolve_env(env: Mapping[Any, Any], environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """(references for the log, values for the agent). `env:NAME` and `file:/path` are references, the rest is a literal."""
+    references: dict[str, str] = {}
+    values: dict[str, str] = {}
+    for key, given in env.items():
+        if not isinstance(key, str) or not key or "=" in key or "\0" in key:
+            raise BadRequest(f"{key!r} is no name of an environment variable.")
+        if not isinstance(given, str) or "\0" in given:
+            raise BadRequest(f"The value of {key} must be a text: env:NAME, file:/path, or the value itself.")
+        references[key], values[key] = _resolve(key, given, environ)
+    return references, values
+
+
+def _resolve(key: str, given: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    scheme, _, rest = given.partition(":")
+    if scheme == "env":
+        if rest not in environ:
+            raise BadRequest(
+                f"{key} refers to {given}, but {rest!r} is not set here. Set it, or name another variable."
+            )
+        return given, environ[rest]
+    if scheme == "file":
+        try:
+            return given, Path(rest).expanduser().read_text().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise BadRequest(f"{key} refers to {given}, which cannot be read: {why}.") from None
+    return "literal:***", given
+
+
+def task_of(kind: str, task: JSON, steps: JSON, code: str | None) -> JSON:
+    """What the agent is given to do: a list of steps (script), code (python), or a text. Text steps are YAML or JSON."""
+    given = {"task": task, "steps": steps, "code": code}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        fits = {"script": "steps=[...]", "python": "code='...'"}.get(kind, "a task")
+        raise BadRequest(f"A {kind} agent wants {fits}" + (f", not {' and '.join(named)} together." if named else "."))
+    value = given[named[0]]
+    if kind == "script":
+        if named[0] == "code":
+            raise BadRequest("A script agent wants steps=[...]; code= is for python agents.")
+        return script_steps(value) if isinstance(value, str) else _listed(value)
+    if named[0] == "steps":
+        raise BadRequest(
+            f"steps= is for script agents; a {kind} agent wants {'code=' if kind == 'python' else 'a task'}."
+        )
+    if named[0] == "code" and kind != "python":
+        raise BadRequest(f"code= is for python agents; a {kind} agent wants a task.")
+    if not isinstance(value, str) or not value.strip():
+        raise BadRequest(f"The {named[0]} of a {kind} agent is a text that is not empty.")
+    return value
+
+
+def script_steps(text: str) -> JSON:
+    """The steps in a YAML or JSON text. Raises BadRequest with the place of the mistake."""
+    import yaml
+
+    try:
+        return _listed(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise BadRequest(f"The steps are no YAML: {error}") from None
+
+
+def _listed(steps: JSON) -> JSON:
+    if isinstance(steps, Mapping) and set(steps) == {"steps"}:
+        steps = steps["steps"]
+    if not isinstance(steps, Sequence) or isinstance(steps, str):
+        raise BadRequest(
+            "The task of a script agent is a list of steps, for example [{'read': 'a.txt'}, {'say': 'done'}]."
+        )
+    return list(steps)
+
+
+def define(
+    kind: str,
+    task: JSON = None,
+    *,
+    root: Path | None,
+    name: str | None = None,
+    steps: JSON = None,
+    code: str | None = None,
+    claims: str | Sequence[str] = (),
+    claims_mode: str = "exclusive",
+    claims_policy: str | None = None,
+    env: Mapping[str, str] | None = None,
+    tools: Sequence[str] | None = None,
+    permissions: Sequence[str] = (),
+    boundary: str = "tools",
+    priority: str = "normal",
+    ttl: Any = 60.0,
+    options: Mapping[str, JSON] | None = None,
+    environ: Mapping[str, str] | None = None,
+    **rest: Any,
+) -> Definition:
+    """`rest`: role, model, instructions, memory, runtime, resume, as `AgentSpec` has them. Raises BadRequest, OutsideWorkspace."""
+    references, values = resolve_env(env or {}, os.environ if environ is None else environ)
+    if not isinstance(ttl, int | float) or not 0 < ttl < float("inf"):
+        raise BadRequest(f"ttl is a number of seconds above 0, not {ttl!r}.")
+    fields = {
+        "kind": kind,
+        "name": None if name is None else checked_name("an agent", name),
+        "task": task_of(kind, task, steps, code),
+        "claims": canonical_units(claims, root),
+        "claims_mode": MODES[one_of("claims_mode", claims_mode, MODES)].value,
+        "claims_policy": None if claims_policy is None else one_of("claims_policy", claims_policy, CLAIMS),
+        "env": references,
+        "tools": None if tools is None else list(tools),
+        "permissions": list(permissions),
+        "boundary": one_of("boundary", boundary, BOUNDARIES),
+        "priority": one_of("priority", priority, [p.value for p in Priority]),
+        "ttl": float(ttl),
+        "options": dict(options or {}),
+        **rest,
+    }
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(fields))
+    except (TypeError, ValueError) as error:
+        raise BadRequest(
+            f"The definition of a {kind} agent must be made of values that JSON can hold: {error}."
+        ) from None
+    try:
+        return Definition(msgspec.convert(plain, AgentSpec), values)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The definition of a {kind} agent: {error}.") from None

@@ -1,0 +1,171 @@
+"""The tables that people read: of each, the few columns that answer why something does not go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agentlab.client import frames
+from agentlab.client.rows import Row, Tables, age_text, detail, icon, is_live, queue_text, short, usage_text
+from agentlab.client.text import span
+
+from .records import frame_records, record
+from .values import Listing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from agentlab.client.doctor import Check
+
+EVENTS = 200  # of a run that are shown to people
+
+
+def _live(table: str, title: str, cells: Mapping[str, Any], rows: list[Row], note: str = "") -> Listing:
+    return Listing(
+        title,
+        tuple(cells),
+        [tuple(cell(row) for cell in cells.values()) for row in rows],
+        lambda: [record(table, row) for row in rows],
+        partial(frames.frame, table, rows),
+        note,
+    )
+
+
+def run_name(tables: Tables, run_id: str) -> str:
+    return str(tables.get("runs", {}).get(run_id, {}).get("name", run_id))
+
+
+def agents(tables: Tables, *, every: bool = False, run_ids: Iterable[str] | None = None) -> Listing:
+    """Live agents, of `every` also those that have ended; of these runs only where given."""
+    wanted = None if run_ids is None else set(run_ids)
+    rows = [row for row in tables.get("agents", {}).values() if wanted is None or row["run_id"] in wanted]
+    shown = sorted(
+        (row for row in rows if every or is_live(row)), key=lambda row: (not is_live(row), row.get("queued_at") or 0)
+    )
+    hidden = len(rows) - len(shown)
+    cells = {
+        "agent": lambda row: row["name"],
+        "run": lambda row: run_name(tables, row["run_id"]),
+        "kind": lambda row: row["kind"],
+        "status": lambda row: f"{icon(row)} {row['status']}",
+        "what": detail,
+        "holds": lambda row: ", ".join(row.get("holds") or ()),
+        "time": age_text,
+        "usage": usage_text,
+    }
+    note = f"{hidden} ended: --all shows them." if hidden else "" if shown else "No agents."
+    return _live("agents", "Agents", cells, shown, note)
+
+
+def locks(tables: Tables, run_ids: Iterable[str] | None = None) -> Listing:
+    """Holders first, then the queue in its order."""
+    wanted = None if run_ids is None else set(run_ids)
+    rows = [row for row in tables.get("locks", {}).values() if wanted is None or row.get("run_id") in wanted]
+    rows.sort(key=lambda row: (row["status"] == "waiting", row.get("position") or 0, row["ticket"]))
+    now = time.time_ns()
+    cells = {
+        "ticket": lambda row: row["ticket"],
+        "who": lambda row: short(row["owner"]),
+        "run": lambda row: run_name(tables, row.get("run_id") or ""),
+        "units": lambda row: ", ".join(row.get("units") or ()),
+        "mode": lambda row: {"X": "exclusive", "S": "shared"}.get(row["mode"], row["mode"]),
+        "status": lambda row: row["status"] + (" (implicit)" if row.get("implicit") else ""),
+        "since": lambda row: _since(row.get("granted") or row.get("requested"), now),
+        "queue": lambda row: queue_text(row) if row["status"] == "waiting" else "",
+    }
+    return _live("locks", "Locks", cells, rows, "" if rows else "Nothing is held, nobody waits.")
+
+
+def runtimes(tables: Tables) -> Listing:
+    rows = list(tables.get("runtimes", {}).values())
+    now = time.time_ns()
+    cells = {
+        "runtime": lambda row: row["runtime_id"],
+        "kind": lambda row: row["kind"],
+        "host": lambda row: row["host"],
+        "health": lambda row: str(row.get("health") or row.get("status") or "unknown").replace("_", " "),
+        "slots": lambda row: f"{row.get('used') or 0} of {row['slots']} used",
+        "agents of kind": lambda row: ", ".join(row.get("kinds") or ()),
+        "programs": lambda row: ", ".join(frames.program_text(cli) for cli in row.get("clis") or ()),
+        "seen": lambda row: _since(row.get("last_seen"), now),
+        "why": lambda row: row.get("reason") or "",
+    }
+    return _live("runtimes", "Runtimes", cells, rows, "" if rows else "No runtime is registered: agents stay queued.")
+
+
+def approvals(tables: Tables, *, every: bool = False) -> Listing:
+    rows = [row for row in tables.get("approvals", {}).values() if every or row["status"] == "asked"]
+    cells = {
+        "id": lambda row: row["approval"],
+        "agent": lambda row: short(row["agent"]),
+        "question": lambda row: row["question"],
+        "options": lambda row: ", ".join(row.get("options") or ()),
+        "status": lambda row: row["status"],
+        "answer": lambda row: row.get("answer") or "",
+    }
+    note = "Answer with approve ID, deny ID, or answer ID TEXT." if rows else "No open questions."
+    return _live("approvals", "Questions", cells, rows, note)
+
+
+def runs(frame: pd.DataFrame, limit: int | None) -> Listing:
+    """The newest runs last. Columns as `lab.runs()` has them."""
+    hidden = 0 if limit is None else max(len(frame) - limit, 0)
+    frame = frame.iloc[hidden:]
+    records = frame_records(frame)
+    cells = [
+        (
+            r["run_id"],
+            r["name"],
+            r["status"],
+            _shortened(r["started"]),
+            _took(r.get("dur_ns")),
+            r.get("n_events", r.get("seq")),
+        )
+        for r in records
+    ]
+    note = f"{hidden} older ones: --limit 0 shows all." if hidden else "" if cells else "No runs."
+    return Listing(
+        "Runs",
+        ("run", "name", "status", "started (UTC)", "took", "events"),
+        cells,
+        lambda: records,
+        lambda: frame,
+        note,
+    )
+
+
+def events(frame: pd.DataFrame, title: str) -> Listing:
+    """The last ones; programs get all."""
+    columns = ("seq", "ts", "type", "actor", "name", "unit", "status")
+    shown = frame_records(frame.iloc[-EVENTS:].loc[:, list(columns)])
+    cells = [[_shortened(r[c]) if c == "ts" else r[c] for c in columns] for r in shown]
+    hidden = len(frame) - len(cells)
+    note = f"{hidden} earlier ones: --json and --parquet have all." if hidden else ""
+    return Listing(title, columns, cells, partial(frame_records, frame), lambda: frame, note)
+
+
+def doctor(checks: list[Check]) -> Listing:
+    records = [check._asdict() for check in checks]
+
+    def frame() -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(records, dtype="string")
+
+    return Listing(
+        "Doctor", ("check", "verdict", "detail", "fix"), [tuple(check) for check in checks], lambda: records, frame
+    )
+
+
+def _since(ns: int | None, now: int) -> str:
+    return span((now - ns) / 1e9) if ns else ""
+
+
+def _took(ns: int | None) -> str:
+    return "" if ns is None else span(ns / 1e9)
+
+
+def _shortened(stamp: str | None) -> str:
+    return "" if stamp is None else stamp[:19].replace("T", " ")

@@ -1,0 +1,130 @@
+"""What a Claude Code process is started with: program, environment, instructions, options. Needs no extra to import."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct, ValidationError, convert
+
+from agentlab.core.events import JSON
+from agentlab.errors import BadRequest, Unavailable
+
+MINIMUM = (2, 0)
+"""The oldest Claude Code that speaks the control protocol as we use it."""
+
+LOGIN = "log in once with `claude auth login`, or hand a key to this agent with --env ANTHROPIC_API_KEY=env:ANTHROPIC_API_KEY"
+
+QUIET = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "ENABLE_TOOL_SEARCH": "false",  # all our tools are in the first request
+    # A tool call may wait for a lock: the tool host ends a wait, not the CLI.
+    "MCP_TOOL_TIMEOUT": "7200000",  # ms
+    "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",
+    "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "0",
+}
+
+_NOT_INHERITED = re.compile(r"ANTHROPIC_|CLAUDE|AGENTLAB_")
+_LOGIN_HOME = {"CLAUDE_CONFIG_DIR"}
+
+SHARING = """\
+You work in a workspace that other agents change at the same time. Its files and programs are reached by the tools of \
+the server `lab` only (mcp__lab__read, mcp__lab__edit, mcp__lab__run, ...); name paths relative to the workspace.
+
+- Work that spans several files or steps: claim all its units first, in one call (mcp__lab__claim with units such as \
+file:src/a.py, dir:src or proc:test), and release them when done. A single edit or run takes what it needs by itself.
+- Held by another agent? Wait by calling again (your place in the queue is kept), or do something else meanwhile. Never \
+work around a lock.
+- Tell mcp__lab__run in `writes` what its command will change; everything else is read-only for it.
+- A write that is refused as stale was made from an old version: read the file again and redo the change on what it says now."""
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of an agent of kind `claude`."""
+
+    max_turns: int | None = None  # model answers in one turn
+    max_cost: float | None = None  # USD, of the session
+    cli: str | None = None  # the program; default: the one of the SDK's wheel, else `claude` on PATH
+
+
+def options(given: Mapping[str, JSON]) -> Options:
+    """Raises BadRequest, naming the options there are."""
+    try:
+        return convert(dict(given), Options, strict=False)
+    except ValidationError as error:
+        known = ", ".join(Options.__struct_fields__)
+        raise BadRequest(f"Options of a claude agent: {error}. There are: {known}.") from None
+
+
+def environment(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
+    """What to lay over the environment that the CLI inherits from us.
+
+    Keys, base URLs and markers of a Claude that runs around us count only where `env` names them. The login does not
+    live in variables but in the user's home, which stays what it is.
+    """
+    foreign = {name: "" for name in inherited if _NOT_INHERITED.match(name) and name not in _LOGIN_HOME}
+    return {**foreign, **QUIET, **env}
+
+
+def instructions(own: str) -> str:
+    """What is appended to Claude Code's system prompt."""
+    return f"{SHARING}\n\n{own}" if own else SHARING
+
+
+def find_cli(chosen: str | None, bundled: Path, path: str | None) -> Path:
+    """The program to run. Raises Unavailable, saying how to get it."""
+    if chosen is not None:
+        if found := shutil.which(chosen, path=path):
+            return Path(found)
+        raise Unavailable(f"There is no program at {chosen!r} (option cli).")
+    if os.access(bundled, os.X_OK):
+        return bundled
+    if found := shutil.which("claude", path=path):
+        return Path(found)
+    raise Unavailable(
+        "Claude Code is not installed here: this platform's wheel of claude-agent-sdk has none inside, and there is no "
+        "`claude` on PATH. Get it with `npm install -g @anthropic-ai/claude-code`."
+    )
+
+
+async def check_version(cli: Path, env: Mapping[str, str]) -> str:
+    """The version of the program. Raises Unavailable: it does not run, does not answer, or is too old."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            cli, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env={**os.environ, **env},
+        )  # fmt: skip
+    except OSError as error:
+        raise Unavailable(f"{cli} cannot be started: {error.strerror}.") from None
+    try:
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        raise Unavailable(f"{cli} --version gave no answer in 30 s.") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    said = output.decode("utf-8", "replace").strip()
+    version = parse_version(said)
+    if version is None:
+        raise Unavailable(f"{cli} --version does not name a version: {said[:200]!r}. Is it Claude Code?")
+    if version < MINIMUM:
+        raise Unavailable(
+            f"{cli} is Claude Code {'.'.join(map(str, version))}, too old: at least {'.'.join(map(str, MINIMUM))} is needed. "
+            "Update it with `claude update`, or leave out the option cli to use the one of claude-agent-sdk."
+        )
+    return ".".join(map(str, version))
+
+
+def parse_version(text: str) -> tuple[int, ...] | None:
+    """'2.1.329 (Claude Code)' -> (2, 1, 329)"""
+    found = re.search(r"\b(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in found.groups() if part is not None) if found else None

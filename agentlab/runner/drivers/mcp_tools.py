@@ -1,0 +1,103 @@
+"""Our tools, offered to Claude as an MCP server in this very process: a call may wait for a lock as long as it takes.
+
+Needs the `claude` extra.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from claude_agent_sdk import McpSdkServerConfig, SdkMcpTool, ToolAnnotations, create_sdk_mcp_server
+
+from agentlab.core.events import JSON
+from agentlab.errors import AgentlabError
+
+from .answers import as_text
+
+if TYPE_CHECKING:
+    from agentlab.runner.tools import ToolHost, ToolSpec
+
+SERVER = "lab"
+PREFIX = f"mcp__{SERVER}__"
+
+_RESULT_CHARS = 500_000
+"""Up to here the CLI hands a result on whole. Beyond, it would put it in a file, which an agent without Read cannot open."""
+
+
+class CallIds:
+    """The vendor's ids of tool calls. A hook is told the id, a handler is not: this carries it from one to the other."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, str, str]] = deque(maxlen=256)  # tool, arguments, id
+
+    def announce(self, tool: str, args: JSON, id: str) -> None:
+        self._waiting.append((tool, _canonical(args), id))
+
+    def take(self, tool: str, args: JSON) -> str | None:
+        """The oldest id announced for this very call, else for this tool; None where there was none."""
+        same_tool = [entry for entry in self._waiting if entry[0] == tool]
+        wanted = _canonical(args)
+        entry = next((e for e in same_tool if e[1] == wanted), same_tool[0] if same_tool else None)
+        if entry is None:
+            return None
+        self._waiting.remove(entry)
+        return entry[2]
+
+
+class Boundary:
+    """The second wall: our tools are allowed, all others denied, should the CLI ever offer more than it was told to.
+
+    deny: told the name of the tool and the vendor's id of the call.
+    """
+
+    def __init__(self, ids: CallIds, deny: Callable[[str, str], None]) -> None:
+        self._ids = ids
+        self._deny = deny
+
+    async def before_tool(self, hook: Mapping[str, Any], call: str | None, context: object) -> dict[str, Any]:
+        """A PreToolUse hook."""
+        tool = str(hook["tool_name"])
+        if tool.startswith(PREFIX):
+            if call:
+                self._ids.announce(tool.removeprefix(PREFIX), hook["tool_input"], call)
+            return _decision("allow", "the tool host decides")
+        self._deny(tool, call or "")
+        return _decision(
+            "deny",
+            f"{tool} is switched off here. Use the tools of the server {SERVER} instead: {PREFIX}read, {PREFIX}write and "
+            f"{PREFIX}edit for files, {PREFIX}run for programs.",
+        )
+
+
+def serve(tools: ToolHost, ids: CallIds) -> McpSdkServerConfig:
+    """The server, with everything of the catalogue. Whatever goes wrong in a call is a text for the model."""
+    return create_sdk_mcp_server(SERVER, tools=[_offer(spec, tools, ids) for spec in tools.catalogue()])
+
+
+def _offer(spec: ToolSpec, tools: ToolHost, ids: CallIds) -> SdkMcpTool[Any]:
+    async def handle(args: dict[str, Any]) -> dict[str, Any]:
+        vendor = {"tool": PREFIX + spec.name}
+        try:
+            output = await tools.call(spec.name, args, call_id=ids.take(spec.name, args), vendor=vendor)
+        except AgentlabError as error:
+            return _text(str(error), is_error=True)
+        return _text(as_text(spec.name, output))
+
+    hints = ToolAnnotations(readOnlyHint=spec.read_only, maxResultSizeChars=_RESULT_CHARS)
+    return SdkMcpTool(spec.name, spec.description, spec.schema, handle, hints)
+
+
+def _text(text: str, *, is_error: bool = False) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "is_error": is_error}
+
+
+def _decision(decision: str, reason: str) -> dict[str, Any]:
+    output = {"hookEventName": "PreToolUse", "permissionDecision": decision, "permissionDecisionReason": reason}
+    return {"hookSpecificOutput": output}
+
+
+def _canonical(args: JSON) -> str:
+    return json.dumps(args, sort_keys=True)

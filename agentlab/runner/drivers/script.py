@@ -1,0 +1,84 @@
+"""A script agent: the steps that it was given, one after the other. Deterministic, and free of any model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agentlab import processes
+from agentlab.core.events import JSON
+from agentlab.errors import AgentlabError, BadRequest
+
+from . import steps
+from .base import Context, Turn
+
+
+class ScriptDriver:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._going = asyncio.Event()
+        self._going.set()
+        self._turn: asyncio.Task[Turn] | None = None
+
+    async def start(self) -> None:
+        if self._context.spec.task is not None:
+            steps.parse(self._context.spec.task)
+
+    async def prompt(self, task: JSON) -> Turn:
+        """Runs the steps; the output is the last `say`, or else the list of results. The first error ends it."""
+        try:
+            script = steps.parse(task)
+        except BadRequest as error:
+            return Turn("failed", error=str(error), reason="bad_request")
+        self._turn = asyncio.ensure_future(self._play(script))
+        try:
+            return await asyncio.shield(self._turn)
+        except asyncio.CancelledError:
+            if self._turn.cancelled():
+                return Turn("cancelled", reason="cancelled")  # by `interrupt`: nobody cancelled us
+            self._turn.cancel()
+            await asyncio.gather(self._turn, return_exceptions=True)
+            raise
+        finally:
+            self._turn = None
+
+    async def interrupt(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+
+    async def freeze(self) -> None:
+        self._going.clear()
+        await asyncio.to_thread(processes.freeze, self.processes())
+
+    async def thaw(self) -> None:
+        await asyncio.to_thread(processes.thaw, self.processes())
+        self._going.set()
+
+    async def close(self, *, now: bool = False) -> None:
+        turn = self._turn
+        if turn is not None:
+            await asyncio.to_thread(processes.thaw, self.processes())
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+
+    def processes(self) -> list[int]:
+        return self._context.tools.children()
+
+    async def _play(self, script: list[steps.Step]) -> Turn:
+        results: list[JSON] = []
+        said: str | None = None
+        for step in script:
+            await self._going.wait()
+            try:
+                match step.verb:
+                    case steps.SLEEP:
+                        await asyncio.sleep(step.args["seconds"])
+                    case steps.FAIL:
+                        return Turn("failed", output=results, error=step.args["reason"], reason="fail")
+                    case _:
+                        results.append(await self._context.tools.call(step.verb, step.args))
+            except AgentlabError as error:
+                text = f"Step {step.number} ({step.verb}): {error}"
+                return Turn("failed", output=results, error=text, reason=error.code, last_lines=text)
+            if step.verb == "say":
+                said = step.args["text"]
+        return Turn("done", output=results if said is None else said)

@@ -1,0 +1,45 @@
+"""The runner's process: reads its `Launch` from standard input, runs one agent, and is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import msgspec
+
+from agentlab import processes
+from agentlab.runtimes.base import Launch
+
+from .worker import Worker
+
+
+def main() -> int:
+    """0: the agent has ended and the plane knows how. 2: that was no launch. For the others see `Worker.run`."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("agentlab.runner.uplink").setLevel(logging.WARNING)
+    try:
+        launch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Launch)
+    except msgspec.DecodeError:
+        print(
+            "A runner is started by a runtime, which gives it a msgpack Launch on its standard input.", file=sys.stderr
+        )
+        return 2
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    processes.become_subreaper()
+    asyncio.run(_run(launch))
+    return 0  # not reached
+
+
+async def _run(launch: Launch) -> None:
+    worker = Worker(launch, alone=True)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop, f"signal {number.name}")
+    code = await worker.run()
+    logging.shutdown()
+    os._exit(code)  # no thread of a driver that hangs may keep an agent alive that is over

@@ -1,0 +1,89 @@
+"""Secrets do not enter the log: their values are replaced by their names, in every string and every blob.
+
+A value is also found as base64 (wherever in a longer text it begins), URL-encoded, and as JSON writes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
+
+import msgspec
+from msgspec import Struct
+
+SHORTEST = 6  # characters; shorter values would be found everywhere by accident
+
+T = TypeVar("T")
+
+
+class Redactor:
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        names: dict[str, str] = {}
+        for name, value in secrets.items():
+            if len(value) >= SHORTEST:
+                for form in forms(value):
+                    names.setdefault(form, name)
+        self._marks = {form: f"[redacted:{name}]" for form, name in names.items()}
+        self._byte_marks = {form.encode(): mark.encode() for form, mark in self._marks.items()}
+        longest_first = sorted(self._marks, key=len, reverse=True)
+        self._text = re.compile("|".join(map(re.escape, longest_first))) if names else None
+        self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in longest_first)) if names else None
+
+    def text(self, text: str) -> str:
+        return self._text.sub(lambda found: self._marks[found[0]], text) if self._text else text
+
+    def data(self, data: bytes) -> bytes:
+        return self._bytes.sub(lambda found: self._byte_marks[found[0]], data) if self._bytes else data
+
+    def found_in(self, data: bytes) -> bool:
+        """Whether there is anything to replace. msgpack keeps strings as they are, so this may be asked of it."""
+        return self._bytes is not None and self._bytes.search(data) is not None
+
+    def value(self, value: T) -> T:
+        """The same value, of whatever it is made, with all its strings redacted."""
+        return self._walk(value) if self._text else value
+
+    def _walk(self, value: Any) -> Any:
+        match value:
+            case Enum():
+                return value
+            case str():
+                return self.text(value)
+            case bytes():
+                return self.data(value)
+            case Struct():
+                fields = {name: getattr(value, name) for name in value.__struct_fields__}
+                return msgspec.structs.replace(value, **{name: self._walk(field) for name, field in fields.items()})
+            case Mapping():
+                return {self._walk(key): self._walk(item) for key, item in value.items()}
+            case tuple():
+                return tuple(self._walk(item) for item in value)
+            case list():
+                return [self._walk(item) for item in value]
+        return value
+
+
+def forms(value: str) -> Iterator[str]:
+    """How a secret may be spelled in a log."""
+    yield value
+    yield from {quote(value, safe=""), quote(value), quote_plus(value)} - {value}
+    for ascii_only in (True, False):
+        if (escaped := json.dumps(value, ensure_ascii=ascii_only)[1:-1]) != value:
+            yield escaped
+    data = value.encode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for before in range(3):
+            if len(core := _base64_core(encode(bytes(before) + data).decode(), before, len(data))) >= SHORTEST:
+                yield core
+
+
+def _base64_core(text: str, before: int, size: int) -> str:
+    """The characters that depend on the secret alone, when `before` bytes of others stand in front of it."""
+    first = -(-before * 8 // 6)  # the first character without a bit of what is in front
+    last = (before + size) * 8 // 6  # the first one with a bit of what comes after
+    return text[first:last]

@@ -1,0 +1,227 @@
+"""The tools as agents see them: names, arguments, descriptions. One class of arguments a tool; its schema is derived."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from agentlab.core.events import JSON
+from agentlab.errors import BadRequest
+
+Path = Annotated[str, Meta(description="Path relative to the workspace root.")]
+Line = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Encoding = Annotated[
+    Literal["utf-8", "base64"], Meta(description="How `data` is given; base64 is for content that is no text.")
+]
+Mode = Annotated[
+    Literal["exclusive", "shared"], Meta(description="exclusive: to change them; shared: so that nobody else does.")
+]
+Units = Annotated[
+    list[str], Meta(description="Work units such as 'file:src/a.py', 'dir:src', 'proc:test', 'port:8000'.")
+]
+
+
+class Args(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The docstring of each subclass is what the agent reads about the tool."""
+
+
+class Read(Args, frozen=True):
+    """Read a text file of the workspace. Returns its content unchanged. For a part of it give start and end, line numbers
+    from 1, both inclusive. Read a file before you write over it. 'artifact:HASH' as path reads a stored output."""
+
+    path: Path
+    start: Annotated[Line, Meta(description="First line, from 1.")] | None = None
+    end: Annotated[Line, Meta(description="Last line, inclusive.")] | None = None
+
+
+class ReadBytes(Args, frozen=True):
+    """Read any file, or the bytes from start up to but not including end, as base64."""
+
+    path: Path
+    start: Annotated[int, Meta(ge=0)] | None = None
+    end: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Write(Args, frozen=True):
+    """Write a whole file; directories are made as needed. An existing file must have been read first, so that no work of
+    others is lost: if it changed since, the write is refused and shows the difference. Prefer edit for small changes."""
+
+    path: Path
+    data: Annotated[str, Meta(description="The complete new content.")]
+    encoding: Encoding = "utf-8"
+    base: (
+        Annotated[
+            str, Meta(description="Hash of the content that this one was made from; null: it must not exist yet.")
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
+    overwrite: Annotated[bool, Meta(description="Write over a file that you never read.")] = False
+
+
+class Edit(Args, frozen=True):
+    """Replace text in a file: `old` must be in it to the letter, and only once unless all is true. Give enough
+    surrounding lines in `old` to make it unique."""
+
+    path: Path
+    old: Annotated[str, Meta(description="The exact text to replace, with its white space.", min_length=1)]
+    new: Annotated[str, Meta(description="The text to put in its place.")]
+    all: Annotated[bool, Meta(description="Replace every occurrence.")] = False
+
+
+class Patch(Args, frozen=True):
+    """Apply a unified diff to one file. Context lines must match to the letter; nothing is applied by halves."""
+
+    path: Path
+    diff: Annotated[str, Meta(description="Unified diff with @@ -start,count +start,count @@ headers.")]
+
+
+class Delete(Args, frozen=True):
+    """Delete a file."""
+
+    path: Path
+
+
+class Move(Args, frozen=True):
+    """Move or rename a file. Nothing may exist at the new place."""
+
+    path: Path
+    to: Path
+
+
+class List(Args, frozen=True):
+    """List a directory; directories end with '/'. With a pattern, such as '**/*.py', find files below it."""
+
+    path: Path = "."
+    pattern: Annotated[str, Meta(description="Glob; ** crosses directories.")] | None = None
+
+
+class Search(Args, frozen=True):
+    """Search file contents for a regular expression. Returns lines as 'path:line:text'."""
+
+    regex: Annotated[str, Meta(min_length=1)]
+    path: Path = "."
+    glob: Annotated[str, Meta(description="Only files whose name or path matches, such as '*.py'.")] | None = None
+
+
+class Run(Args, frozen=True):
+    """Run a program and wait for it. Give argv as a list; for pipes and other shell syntax say ["bash", "-lc", "..."].
+    Declare the files and directories that it changes in writes: undeclared changes are undone. Everything that it
+    started is ended with it."""
+
+    argv: Annotated[list[str], Meta(min_length=1)] | Annotated[str, Meta(min_length=1)]
+    writes: Annotated[list[str], Meta(description="Paths or units that it changes: 'build/', 'file:out.txt'.")] = []
+    unit: Annotated[str, Meta(description="Process unit to take, such as 'proc:test'.")] | None = None
+    timeout: Annotated[Seconds, Meta(description="Seconds until it is killed.")] | None = None
+    env: Annotated[dict[str, str], Meta(description="Further environment variables.")] | None = None
+    cwd: Path = "."
+    stdin: str | None = None
+
+
+class Artifact(Args, frozen=True):
+    """Declare a result of your work: a report, a log, a diff. It is kept with the run."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    data: str
+    encoding: Encoding = "utf-8"
+    kind: str = "file"
+
+
+class Claim(Args, frozen=True):
+    """Take work units, all or none, before a longer piece of work on them; wait until they are free. Release them soon."""
+
+    units: Units
+    mode: Mode = "exclusive"
+    ttl: Annotated[Seconds, Meta(description="Seconds that the grant lives without a sign of life.")] | None = None
+    yields: Annotated[
+        bool, Meta(description="While holding others: give everything back and queue for the old and new together.")
+    ] = False
+    wait: Annotated[bool, Meta(description="false: be refused at once rather than queue.")] = True
+    timeout: (
+        Annotated[Seconds, Meta(description="Seconds to wait; your place in the queue is kept after it.")] | None
+    ) = None
+
+
+class Release(Args, frozen=True):
+    """Give back work units, or a whole ticket; without arguments everything that you hold."""
+
+    units: Units = []
+    ticket: int | None = None
+
+
+class Plan(Args, frozen=True):
+    """Say what you are going to do, step by step, and which work units it will need. Replaces the plan before."""
+
+    steps: list[str]
+    units: Units = []
+
+
+class Ask(Args, frozen=True):
+    """Ask a person, and wait for the answer. Only for what you cannot decide yourself."""
+
+    question: Annotated[str, Meta(min_length=1)]
+    options: list[str] = []
+
+
+class Say(Args, frozen=True):
+    """Tell the people who watch something."""
+
+    text: str
+
+
+class ToolSpec(Struct, frozen=True):
+    """A tool as it is offered to a model. `schema`: JSON schema of its arguments."""
+
+    name: str
+    description: str
+    schema: dict[str, JSON]
+    read_only: bool
+
+
+TOOLS: dict[str, type[Args]] = {
+    "read": Read,
+    "read_bytes": ReadBytes,
+    "write": Write,
+    "edit": Edit,
+    "patch": Patch,
+    "delete": Delete,
+    "move": Move,
+    "list": List,
+    "search": Search,
+    "run": Run,
+    "artifact": Artifact,
+    "claim": Claim,
+    "release": Release,
+    "plan": Plan,
+    "ask": Ask,
+    "say": Say,
+}
+
+READ_ONLY = frozenset({"read", "read_bytes", "list", "search"})
+
+
+def spec_of(name: str) -> ToolSpec:
+    args = TOOLS[name]
+    schema: dict[str, Any] = dict(msgspec.json.schema(args)["$defs"][args.__name__])
+    schema.pop("title", None)
+    description = " ".join(str(schema.pop("description", "")).split())
+    return ToolSpec(name, description, schema, name in READ_ONLY)
+
+
+def check(name: str, args: Mapping[str, JSON]) -> Args:
+    """The arguments of a call, as their class. Raises BadRequest that names what is wrong and what there is."""
+    known = TOOLS[name].__struct_fields__
+    if unknown := [key for key in args if key not in known]:
+        raise BadRequest(
+            f"{name} has no option {', '.join(map(repr, unknown))}. It takes: {', '.join(known)}.", unknown=unknown
+        )
+    try:
+        return msgspec.convert(dict(args), TOOLS[name])
+    except msgspec.ValidationError as error:
+        text = re.sub(r"Object missing required field `(\w+)`", r"the option '\1' is missing", str(error))
+        raise BadRequest(f"{name}: {text}. It takes: {', '.join(known)}.") from None

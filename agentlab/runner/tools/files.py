@@ -1,0 +1,354 @@
+"""Reading and changing files: under a grant, above the fence, from the base that the agent knows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from agentlab.core.events import Artifact, FileDelete, FileRead, FileRename, FileWrite
+from agentlab.errors import BadRequest, NotFound, PatchFailed, StaleBase
+from agentlab.paths import Workspace
+
+from . import patch as unified
+from .fence import Fences
+from .grants import Grants
+from .ledger import Ledger
+from .parts import Part, hash_of, scan_part
+from .results import Change, digest
+from .texts import decode, encode, plain
+from .watch import Watch
+
+Base = str | None | UnsetType
+"""Hash of what a write was made from; None: the file must not exist; UNSET: what this agent last saw of it."""
+
+ARTIFACT: Final = "artifact:"
+_SMALL = 4 * 1024 * 1024  # bytes that may be read and hashed on the event loop
+_SHOWN_DIFF = 8_000  # characters of the diff in an error
+_TRIES = 3  # of a write whose file changes between our look and our rename
+
+
+@dataclass(frozen=True)
+class Now:
+    """A file as it is on the disk. `data` None: it is larger than the store takes."""
+
+    hash: str
+    size: int
+    mode: int
+    data: bytes | None
+
+
+class Files:
+    def __init__(self, workspace: Workspace, ledger: Ledger, grants: Grants, fences: Fences, watch: Watch) -> None:
+        self._workspace = workspace
+        self._ledger = ledger
+        self._grants = grants
+        self._fences = fences
+        self._watch = watch
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    async def read(self, path: str, start: int | None = None, end: int | None = None) -> str:
+        if path.startswith(ARTIFACT):
+            return _lines(await self._artifact(path), start, end)
+        name = self._workspace.locate(path).name
+        data = await self._read(name, None if start is None and end is None else ("lines", start or 1, end))
+        return decode(data, name)
+
+    async def read_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        name = self._workspace.locate(path).name
+        return await self._read(name, None if start is None and end is None else ("bytes", start or 0, end))
+
+    async def _artifact(self, path: str) -> str:
+        data = await self._ledger.content(path.removeprefix(ARTIFACT))
+        if data is None:
+            raise NotFound(f"There is no stored output {path!r}.")
+        return data.decode(errors="replace")
+
+    async def _read(self, name: str, part: Part | None) -> bytes:
+        try:
+            fd = self._workspace.open_read(name)
+        except NotFound:
+            self._ledger.saw(name, None)
+            self._ledger.record(FileRead(path=name, hash=None), name=name)
+            raise
+        with os.fdopen(fd, "rb") as file:
+            size = os.fstat(fd).st_size
+            limit = self._ledger.blob_limit
+            if part is None and size > limit:
+                raise BadRequest(
+                    f"{name} has {size} bytes, more than the {limit} that are read at once. Read a part of it: "
+                    f"read({name!r}, start=1, end=1000) by lines, or read_bytes({name!r}, start=0, end=65536).",
+                    size=size,
+                )
+            if part is None and size <= _SMALL:
+                data = file.read()
+                hash = digest(data)
+            else:
+                data, hash = await asyncio.to_thread(scan_part, file.fileno(), part, limit, name)
+        self._ledger.saw(name, hash, data if part is None else None)
+        self._ledger.record(FileRead(path=name, hash=hash, size=size), name=name)
+        return data
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    async def write(self, path: str, data: bytes, *, base: Base = UNSET, overwrite: bool = False) -> Change:
+        name = self._workspace.locate(path).name
+        async with self._turn(name):
+            return await self._put(name, lambda now: data, base=base, literal=data, blind=overwrite)
+
+    async def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Change:
+        name = self._workspace.locate(path).name
+        async with self._turn(name):
+            return await self._put(name, lambda now: _replaced(_text(now, name), old, new, all, name))
+
+    async def patch(self, path: str, diff: str) -> Change:
+        name = self._workspace.locate(path).name
+        creates = all(not hunk.old for hunk in unified.parse(diff))
+
+        def content(now: Now | None) -> bytes:
+            text = "" if now is None and creates else _text(now, name)
+            return encode(unified.apply(text, diff, name), name)
+
+        async with self._turn(name):
+            return await self._put(name, content)
+
+    async def delete(self, path: str) -> Change:
+        name = self._named(path)
+        async with self._turn(name):
+            now = await self._look(name)
+            if now is None:
+                self._ledger.saw(name, None)
+                raise NotFound(f"There is no file {name!r} to delete.", path=name)
+            await self._check_base(name, now, UNSET, blind=True)
+            difference, kept = await self._keep(name, now, None)
+            async with self._fences.locked(self._workspace.root / name, name) as fence:
+                token = self._grants.token(f"file:{name}")
+                fence.raise_to(token)
+                self._workspace.remove(name, expect=now.hash)
+                self._gone(name)
+                self._ledger.record(FileDelete(path=name, before=now.hash, token=token), name=name, unit=f"file:{name}")
+                self._declare(name, kept)
+            return Change(path=name, before=now.hash, after=None, removed=difference.removed, diff=difference.text)
+
+    async def move(self, path: str, to: str) -> Change:
+        name, target = self._named(path), self._workspace.locate(to).name
+        if name == target:
+            raise BadRequest(f"{name!r} is already there: both names mean the same file.")
+        async with self._turn(name, target):
+            now = await self._look(name)
+            if now is None:
+                raise NotFound(f"There is no file {name!r} to move.", path=name)
+            await self._check_base(name, now, UNSET, blind=True)
+            if now.data is not None:
+                await self._ledger.keep(now.data)
+            async with AsyncExitStack() as stack:
+                for each in sorted((name, target)):  # one order for everybody
+                    fence = await stack.enter_async_context(self._fences.locked(self._workspace.root / each, each))
+                    token = self._grants.token(f"file:{each}")
+                    fence.raise_to(token)
+                token = self._grants.token(f"file:{target}")
+                self._workspace.rename(name, target, expect=now.hash)
+                self._gone(name)
+                self._ledger.saw(target, now.hash, now.data)
+                self._watch.note(target, now.data)
+                self._ledger.record(
+                    FileRename(path=name, to=target, before=now.hash, token=token), name=name, unit=f"file:{name}"
+                )
+            return Change(path=name, before=now.hash, after=now.hash, to=target)
+
+    # --- the way of one write ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _turn(self, *names: str) -> AsyncIterator[None]:
+        """The grant first, which may take long; then our turn among this agent's own changes."""
+        async with self._grants.holding(f"file:{name}" for name in names), self._watch.turn:
+            yield
+
+    async def _put(
+        self,
+        name: str,
+        content: Callable[[Now | None], bytes],
+        *,
+        base: Base = UNSET,
+        literal: bytes | None = None,
+        blind: bool | None = None,
+    ) -> Change:
+        """literal: the content where it does not depend on what is there. blind: the file need not have been read;
+        None where the content proves that it was known, as the context of a patch does."""
+        for last in (False,) * (_TRIES - 1) + (True,):
+            now = await self._look(name)
+            same = literal is not None and base is UNSET and now is not None and now.hash == digest(literal)
+            if not same:
+                await self._check_base(name, now, base, blind=blind is not False)
+                if blind is None and now is not None and not self._ledger.knows(name):
+                    self._ledger.record(FileRead(path=name, hash=now.hash, size=now.size), name=name)
+            data = content(now)
+            after = digest(data)
+            if now is not None and now.hash == after:
+                self._ledger.saw(name, after, data)
+                return Change(path=name, before=after, after=after)
+            difference, kept = await self._keep(name, now, data)
+            try:
+                await self._commit(name, now, data, difference, kept)
+            except StaleBase:
+                if last:
+                    raise
+                continue
+            before = now.hash if now else None
+            return Change(
+                path=name,
+                before=before,
+                after=after,
+                added=difference.added,
+                removed=difference.removed,
+                diff=difference.text,
+            )
+        raise AssertionError("unreachable")
+
+    async def _commit(
+        self, name: str, now: Now | None, data: bytes, difference: unified.Diff, kept: tuple[str, int] | None
+    ) -> None:
+        """From the lock of the fence to the record nothing is awaited: no cancellation falls in between."""
+        async with self._fences.locked(self._workspace.root / name, name) as fence:
+            token = self._grants.token(f"file:{name}")
+            fence.raise_to(token)
+            before = now.hash if now else None
+            self._workspace.replace(name, data, mode=now.mode if now else None, expect=before)
+            after = digest(data)
+            self._ledger.saw(name, after, data)
+            self._watch.note(name, data)
+            found = self._workspace.stat(name)
+            body = FileWrite(
+                path=name,
+                before=before,
+                after=after,
+                size=len(data),
+                mode=stat.S_IMODE(found.st_mode) if found else 0o644,
+                added=difference.added,
+                removed=difference.removed,
+                diff=kept[0] if kept else None,
+                stored=len(data) <= self._ledger.blob_limit,
+                token=token,
+            )
+            self._ledger.record(body, name=name, unit=f"file:{name}")
+            self._declare(name, kept)
+
+    async def _keep(
+        self, name: str, now: Now | None, data: bytes | None
+    ) -> tuple[unified.Diff, tuple[str, int] | None]:
+        """Both contents and their difference into the store, before anything is changed."""
+        for content in (now.data if now else None, data):
+            if content is not None:
+                await self._ledger.keep(content)
+        return await self._ledger.keep_diff(name, now.data if now else b"", data, existed=now is not None)
+
+    def _declare(self, name: str, kept: tuple[str, int] | None) -> None:
+        if kept is not None:
+            hash, size = kept
+            body = Artifact(kind="diff", hash=hash, size=size, media="text/x-diff", path=name)
+            self._ledger.record(body, name=f"{name}.diff")
+
+    def _gone(self, name: str) -> None:
+        self._ledger.saw(name, None)
+        self._watch.note(name, None)
+
+    async def _look(self, name: str) -> Now | None:
+        try:
+            fd = self._workspace.open_read(name)
+        except NotFound:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            found = os.fstat(fd)
+            mode = stat.S_IMODE(found.st_mode)
+            if found.st_size > self._ledger.blob_limit:
+                hash = await asyncio.to_thread(hash_of, file.fileno())
+                return Now(hash, found.st_size, mode, None)
+            data = file.read() if found.st_size <= _SMALL else await asyncio.to_thread(file.read)
+            return Now(digest(data), len(data), mode, data)
+
+    async def _check_base(self, name: str, now: Now | None, base: Base, *, blind: bool) -> None:
+        """Raises StaleBase where the file is not what the agent believes it to be."""
+        if base is UNSET:
+            if not self._ledger.knows(name):
+                if now is None or blind:
+                    return
+                raise StaleBase(
+                    f"{name} exists, and you never read it. Read it first and write what takes its content into account, "
+                    f"or pass overwrite=True to replace it unseen.",
+                    path=name,
+                    base=None,
+                    now=now.hash,
+                    diff="",
+                )
+            base = self._ledger.base(name)
+        if base == (now.hash if now else None):
+            return
+        what = (
+            "was deleted" if now is None else "was created by somebody" if base is None else "was changed by somebody"
+        )
+        diff = await self._since(name, base, now)
+        raise StaleBase(
+            f"{name} {what} since you last saw it. Nothing was written. Read it again and redo your change on what is there"
+            + (f"; since then:\n{diff}" if diff else "."),
+            path=name,
+            base=base,
+            now=now.hash if now else None,
+            diff=diff,
+        )
+
+    async def _since(self, name: str, base: str | None, now: Now | None) -> str:
+        """What changed, as a diff of bounded length; "" where it cannot be told."""
+        old = b"" if base is None else await self._ledger.content(base)
+        new = now.data if now else b""
+        if old is None or new is None:
+            return ""
+        texts = [plain(content) for content in (old, new)]
+        if None in texts:
+            return ""
+        text = unified.make(texts[0] if base else None, texts[1] if now else None, name).text
+        return text if len(text) <= _SHOWN_DIFF else f"{text[:_SHOWN_DIFF]}\n[... {len(text)} characters in all]\n"
+
+    def _named(self, path: str) -> str:
+        """The name of the file itself. A link is refused: it would be its target that goes."""
+        located = self._workspace.locate(path)
+        if not path.startswith("/") and os.path.islink(self._workspace.root / path.rstrip("/")):  # noqa: PTH114
+            raise BadRequest(f"{path!r} is a link to {located.name!r}. Name that file itself, or use run(['rm', ...]).")
+        return located.name
+
+
+# --- texts -------------------------------------------------------------------------------------------------
+
+
+def _text(now: Now | None, name: str) -> str:
+    if now is None:
+        raise NotFound(f"There is no file {name!r} to change. Use write to create it.", path=name)
+    if now.data is None:
+        raise BadRequest(f"{name} has {now.size} bytes: too large to change in place. Use a program through run.")
+    return decode(now.data, name)
+
+
+def _replaced(text: str, old: str, new: str, all: bool, name: str) -> bytes:
+    if not old:
+        raise BadRequest("The text to replace is empty. Give the exact text, or use write.")
+    if old == new:
+        raise BadRequest("The text to replace and its replacement are the same.")
+    count = text.count(old)
+    if count == 0:
+        raise PatchFailed(f"The text to replace is not in {name}. Read it again and give it to the letter.", hunk=old)
+    if count > 1 and not all:
+        raise PatchFailed(
+            f"The text to replace is {count} times in {name}. Give more of what surrounds it, or pass all=True.",
+            hunk=old,
+        )
+    return encode(text.replace(old, new), name)
+
+
+def _lines(text: str, start: int | None, end: int | None) -> str:
+    return "".join(unified.lines_of(text)[(start or 1) - 1 : end])

@@ -1,0 +1,381 @@
+"""The tool host: the one door between an agent and its workspace. Every call is checked, recorded, done, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from agentlab.core.commands import Granted
+from agentlab.core.events import JSON, AgentSpec, Artifact, Message, Mode, ToolCall, ToolResult
+from agentlab.errors import AgentlabError, AgentTimeout, BadRequest, Forbidden, Refused
+from agentlab.paths import Workspace, problem
+from agentlab.processes import AGENT_VARIABLE
+from agentlab.runner.gate import Gate
+
+from . import catalogue as offered
+from . import policy
+from .catalogue import ToolSpec
+from .fence import Fences
+from .files import Files
+from .grants import Grants
+from .ledger import BLOB_LIMIT, Ledger, Scope
+from .look import Look
+from .results import Change, Kept, Ran, granted_json
+from .runs import Command, Ended, Runs
+from .shadow import Shadow
+from .texts import encode
+from .watch import Watch
+
+Names = list[str]
+Pids = list[int]  # the class below has a method `list`
+
+
+class ToolHost:
+    """The tools of one agent in one workspace.
+
+    root: the workspace. home: where fences and private copies are kept, shared by the agents of this machine.
+    env: the complete environment of the children. claims: implicit | explicit (what a change without a claim does);
+    None: as the spec says. hold: s that a call may wait in a queue before it is told to ask again. children: how many
+    programs may run at once.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        gate: Gate,
+        *,
+        home: Path,
+        env: Mapping[str, str],
+        spec: AgentSpec,
+        claims: str | None = None,
+        hold: float | None = None,
+        children: int = 8,
+        blob_limit: int = BLOB_LIMIT,
+    ) -> None:
+        self.gate = gate
+        self.spec = spec
+        self.workspace = Workspace(root)
+        rules = policy.load(self.workspace)
+        private = home / "private" / sha256(gate.owner.encode()).hexdigest()[:24]
+        for directory in (home, private.parent, private):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fences = Fences(home / "fences")
+        self._ledger = Ledger(gate, blob_limit=blob_limit)
+        self._grants = Grants(gate, policy=spec.claims_policy or claims or "implicit", hold=hold)
+        self._watch = Watch(
+            self.workspace, self._ledger, self._grants, fences, Shadow(private / "shadow"), rules.ignore
+        )
+        self._files = Files(self.workspace, self._ledger, self._grants, fences, self._watch)
+        self._look = Look(self.workspace, ignore=rules.ignore, env={**env, AGENT_VARIABLE: gate.owner})
+        self._runs = Runs(
+            self.workspace,
+            self._ledger,
+            self._grants,
+            self._watch,
+            rules=rules,
+            env=env,
+            children=children,
+            directory=private,
+        )
+        self._done: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "read": lambda a: self._files.read(a.path, a.start, a.end),
+            "read_bytes": lambda a: self._files.read_bytes(a.path, a.start, a.end),
+            "write": lambda a: self._files.write(a.path, _bytes_of(a, a.path), base=a.base, overwrite=a.overwrite),
+            "edit": lambda a: self._files.edit(a.path, a.old, a.new, all=a.all),
+            "patch": lambda a: self._files.patch(a.path, a.diff),
+            "delete": lambda a: self._files.delete(a.path),
+            "move": lambda a: self._files.move(a.path, a.to),
+            "list": lambda a: self._look.list(a.path, a.pattern),
+            "search": lambda a: self._look.search(a.regex, a.path, a.glob),
+            "run": lambda a: self._runs.run(
+                a.argv, writes=a.writes, unit=a.unit, timeout=a.timeout, env=a.env, cwd=a.cwd, stdin=a.stdin
+            ),
+            "artifact": lambda a: self._artifact(a.name, _bytes_of(a, a.name), a.kind),
+            "claim": self._claim,
+            "release": self._release,
+            "plan": lambda a: gate.plan(tuple(a.steps), tuple(self.workspace.canonical_unit(u) for u in a.units)),
+            "ask": lambda a: gate.ask(a.question, tuple(a.options)),
+            "say": self._say,
+        }
+
+    @property
+    def hold(self) -> float | None:
+        """s that a call may wait in a queue before it is told to ask again; None: as long as it takes."""
+        return self._grants.hold
+
+    @hold.setter
+    def hold(self, seconds: float | None) -> None:
+        self._grants.hold = seconds
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    # --- the door ------------------------------------------------------------------------------------------
+
+    def catalogue(self) -> list[ToolSpec]:
+        """The tools that this agent may use."""
+        return [offered.spec_of(name) for name in offered.TOOLS if self._allowed(name)]
+
+    async def call(
+        self,
+        name: str,
+        args: Mapping[str, JSON],
+        *,
+        call_id: str | None = None,
+        actor: str | None = None,
+        span: str | None = None,
+        parent: str | None = None,
+        vendor: JSON = None,
+    ) -> JSON:
+        """Do one call as a driver brings it: arguments and result are JSON values. Bytes are base64 texts.
+
+        actor: the subagent that calls, where it is one. Raises what the tool raises; every call is recorded with how
+        it ended, also one that makes no sense.
+        """
+        if name not in offered.TOOLS:
+            known = ", ".join(tool.name for tool in self.catalogue())
+            raise BadRequest(f"There is no tool {name!r}. There are: {known}.")
+        result = await self._door(name, args, call_id, actor, span, parent, vendor)
+        return to_json(result)
+
+    async def _door(
+        self,
+        name: str,
+        args: Mapping[str, JSON],
+        call_id: str | None = None,
+        actor: str | None = None,
+        span: str | None = None,
+        parent: str | None = None,
+        vendor: JSON = None,
+    ) -> Any:
+        call = call_id or secrets.token_hex(8)
+        span = span or call
+        columns: dict[str, JSON] = {"name": name, "actor": actor, "span": span, "parent": parent}
+        shown = await self._ledger.spill(dict(args))
+        self._ledger.record(ToolCall(call=call, args=shown, vendor=vendor), **columns)
+        begun = time.monotonic_ns()
+        status, output, error = "ok", None, ""
+        try:
+            with self._ledger.within(Scope(actor=actor, span=span)):
+                result = await self._do(name, args)
+            output = await self._ledger.spill(to_json(result))
+            if isinstance(result, Ran) and result.timed_out:
+                status = "timeout"
+        except asyncio.CancelledError:
+            status, error = "cancelled", "cancelled"
+            raise
+        except Exception as problem:
+            status, error = _status(problem), str(problem)
+            raise
+        else:
+            return result
+        finally:
+            self._ledger.record(
+                ToolResult(call=call, output=output, error=error),
+                **columns,
+                status=status,
+                dur_ns=time.monotonic_ns() - begun,
+            )
+
+    async def _do(self, name: str, args: Mapping[str, JSON]) -> Any:
+        if not self._allowed(name):
+            raise Forbidden(f"The tool {name!r} is not among those of this agent: {', '.join(self.spec.tools or ())}.")
+        checked = offered.check(name, args)
+        try:
+            return await self._done[name](checked)
+        except AgentlabError:
+            raise
+        except OSError as error:
+            raise problem(error, str(args.get("path", name))) from error
+
+    def _allowed(self, name: str) -> bool:
+        return self.spec.tools is None or name in self.spec.tools
+
+    # --- the tools, for Python -----------------------------------------------------------------------------
+
+    async def read(self, path: str, start: int | None = None, end: int | None = None) -> str:
+        """The text of a file; lines `start` to `end` (from 1, inclusive) where given."""
+        return cast(str, await self._door("read", _given(path=path, start=start, end=end)))
+
+    async def read_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes of a file; from `start` up to but not including `end` where given."""
+        return cast(bytes, await self._door("read_bytes", _given(path=path, start=start, end=end)))
+
+    async def write(
+        self, path: str, data: str | bytes, *, base: str | None = "auto", overwrite: bool = False
+    ) -> Change:
+        """Write a whole file. base: hash of what `data` was made from, None (it must not exist), or "auto": what this
+        agent last saw. Raises StaleBase, NotHeld, WouldBlock, StaleToken, OutsideWorkspace."""
+        args = {"path": path, **_data(data, path)} | ({"overwrite": True} if overwrite else {})
+        if base != "auto":
+            args["base"] = base
+        return cast(Change, await self._door("write", args))
+
+    async def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Change:
+        """Replace `old`, which must be there exactly once unless `all`. Raises PatchFailed, and as `write`."""
+        return cast(Change, await self._door("edit", {"path": path, "old": old, "new": new, "all": all}))
+
+    async def patch(self, path: str, diff: str) -> Change:
+        """Apply a unified diff. Raises PatchFailed, and as `write`."""
+        return cast(Change, await self._door("patch", {"path": path, "diff": diff}))
+
+    async def delete(self, path: str) -> Change:
+        return cast(Change, await self._door("delete", {"path": path}))
+
+    async def move(self, path: str, to: str) -> Change:
+        return cast(Change, await self._door("move", {"path": path, "to": to}))
+
+    async def list(self, path: str = ".", pattern: str | None = None) -> Names:
+        return cast(Names, await self._door("list", _given(path=path, pattern=pattern)))
+
+    async def search(self, regex: str, path: str = ".", glob: str | None = None) -> Names:
+        return cast(Names, await self._door("search", _given(regex=regex, path=path, glob=glob)))
+
+    async def run(
+        self,
+        argv: Sequence[str] | str,
+        *,
+        writes: Iterable[str] = (),
+        unit: str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str = ".",
+        stdin: str | None = None,
+    ) -> Ran:
+        """Run a program to its end. A text is split like a shell would, but no shell is asked."""
+        args = _given(
+            argv=argv if isinstance(argv, str) else [*argv],
+            writes=[*writes] or None,
+            unit=unit,
+            timeout=timeout,
+            env=dict(env) if env else None,
+            cwd=cwd,
+            stdin=stdin,
+        )
+        return cast(Ran, await self._door("run", args))
+
+    async def artifact(self, name: str, data: str | bytes, kind: str = "file") -> Kept:
+        return cast(Kept, await self._door("artifact", {"name": name, "kind": kind, **_data(data, name)}))
+
+    async def claim(
+        self,
+        *units: str,
+        mode: str | Mode = "exclusive",
+        ttl: float | None = None,
+        yields: bool = False,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> Granted:
+        """Take units, all or none. mode: exclusive | shared."""
+        named = {"X": "exclusive", "S": "shared"}.get(mode, mode)
+        args = _given(units=[*units], mode=named, ttl=ttl, yields=yields, wait=wait, timeout=timeout)
+        return cast(Granted, await self._door("claim", args))
+
+    async def release(self, *units: str, ticket: int | None = None) -> None:
+        """Give back units, a ticket, or everything."""
+        await self._door("release", _given(units=[*units], ticket=ticket))
+
+    async def plan(self, steps: Sequence[str], units: Sequence[str] = ()) -> None:
+        await self._door("plan", {"steps": [*steps], "units": [*units]})
+
+    async def ask(self, question: str, options: Sequence[str] = ()) -> str:
+        return cast(str, await self._door("ask", {"question": question, "options": [*options]}))
+
+    async def say(self, text: str) -> None:
+        await self._door("say", {"text": text})
+
+    # --- for drivers ---------------------------------------------------------------------------------------
+
+    async def supervise(self, command: Command) -> Ended:
+        """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""
+        return await self._runs.supervise(command)
+
+    def children(self) -> Pids:
+        """Pids of the roots of all process trees that the host runs at the moment."""
+        return self._runs.pids
+
+    async def close(self) -> None:
+        """End what still runs and remove the private copies. The grants are the runner's to give back."""
+        await self._runs.close()
+        await asyncio.to_thread(self._watch.close)
+
+    # --- tools that need no room of their own --------------------------------------------------------------
+
+    async def _claim(self, args: offered.Claim) -> Granted:
+        if not args.units:
+            raise BadRequest("claim needs at least one unit, such as 'file:a.txt'.")
+        units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)
+        mode = Mode.SHARED if args.mode == "shared" else Mode.EXCLUSIVE
+        timeout = args.timeout if args.timeout is not None else self.hold
+        return await self._grants.patiently(
+            lambda: self.gate.claim(
+                units, mode, yields=args.yields, wait=args.wait, timeout=timeout, ttl=args.ttl or self.spec.ttl
+            )
+        )
+
+    async def _release(self, args: offered.Release) -> None:
+        units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)
+        await self.gate.release(args.ticket, units)
+
+    async def _artifact(self, name: str, data: bytes, kind: str) -> Kept:
+        if len(data) > self._ledger.blob_limit:
+            raise BadRequest(
+                f"The artifact {name!r} has {len(data)} bytes; at most {self._ledger.blob_limit} are kept."
+            )
+        hash, _ = await self._ledger.keep(data)
+        self._ledger.record(Artifact(kind=kind, hash=hash, size=len(data)), name=name)
+        return Kept(name=name, hash=hash, size=len(data))
+
+    async def _say(self, args: offered.Say) -> None:
+        self._ledger.record(Message(role="assistant", text=args.text))
+
+
+def to_json(value: object) -> JSON:
+    """A result as JSON values: bytes in base64, structs as objects."""
+    match value:
+        case Granted():
+            return granted_json(value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return msgspec.to_builtins(value)
+
+
+def _status(error: Exception) -> str:
+    match error:
+        case AgentTimeout() | TimeoutError():
+            return "timeout"
+        case Refused():
+            return "denied"
+        case _:
+            return "error"
+
+
+def _given(**args: JSON) -> dict[str, JSON]:
+    return {key: value for key, value in args.items() if value is not None}
+
+
+def _data(data: str | bytes, name: str) -> dict[str, JSON]:
+    if isinstance(data, bytes):
+        return {"data": base64.b64encode(data).decode(), "encoding": "base64"}
+    encode(data, name)
+    return {"data": data}
+
+
+def _bytes_of(args: offered.Write | offered.Artifact, name: str) -> bytes:
+    if args.encoding == "utf-8":
+        return encode(args.data, name)
+    try:
+        return base64.b64decode(args.data, validate=True)
+    except binascii.Error as error:
+        raise BadRequest(f"The data for {name} is no base64: {error}.") from None

@@ -1,0 +1,107 @@
+"""What a process prints: into the log as it comes, whole into the store, shortened to the agent. Memory is bounded."""
+
+from __future__ import annotations
+
+import codecs
+import tempfile
+from pathlib import Path
+
+from agentlab.core.events import ProcOutput
+
+from .ledger import Ledger
+from .results import SHOWN_HEAD, SHOWN_TAIL, shorten
+
+CHUNK = 8 * 1024  # bytes of one ProcOutput
+STREAMED = 1024 * 1024  # bytes of a stream that go into the log piece by piece; the rest is only in its artifact
+PART = 16 * 1024 * 1024  # bytes of one artifact; more becomes several
+
+
+class Output:
+    """One stream (fd 1 or 2) of one process. `feed` what comes, then `finish` once."""
+
+    def __init__(self, ledger: Ledger, proc: str, fd: int, directory: Path) -> None:
+        self._ledger = ledger
+        self._proc = proc
+        self._fd = fd
+        self._spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+        self._pending = b""
+        self._streamed = 0
+        self._hashes: list[str] = []
+        self.size = 0  # bytes
+
+    @property
+    def name(self) -> str:
+        return f"{self._proc}.{'stdout' if self._fd == 1 else 'stderr'}"
+
+    async def feed(self, data: bytes) -> None:
+        self._spool.write(data)
+        self.size += len(data)
+        room = STREAMED - self._streamed
+        if room > 0:
+            self._streamed += min(room, len(data))
+            self._pending += data[:room]
+            await self._emit(final=False)
+
+    async def finish(self) -> None:
+        """Record the rest, and the whole as an artifact where it is long."""
+        await self._emit(final=True)
+        if self.size > self._streamed:
+            text = f"[... {self.size - self._streamed} bytes more, in the artifact {self.name} ...]\n"
+            self._ledger.record(ProcOutput(proc=self._proc, fd=self._fd, data=text))
+        if self.size > CHUNK:
+            await self._store()
+
+    def text(self) -> str:
+        """For the agent: all of it, or head and tail with a note of where the rest is."""
+        head, tail = SHOWN_HEAD * 4, SHOWN_TAIL * 4  # bytes that hold at least so many characters
+        self._spool.seek(0)
+        if self.size <= head + tail:
+            return shorten(self._spool.read().decode(errors="replace"), self._where())
+        begin = self._spool.read(head).decode(errors="replace")[:SHOWN_HEAD]
+        self._spool.seek(self.size - tail)
+        end = self._spool.read(tail).decode(errors="replace")[-SHOWN_TAIL:]
+        return f"{begin}\n[... about {self.size - len(begin) - len(end)} bytes left out; {self._where()} ...]\n{end}"
+
+    def tail(self, size: int = 4096) -> str:
+        """The last bytes, as text."""
+        self._spool.seek(max(self.size - size, 0))
+        return self._spool.read().decode(errors="replace")
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def _where(self) -> str:
+        parts = " then ".join(f'read("artifact:{hash}", start=..., end=...)' for hash in self._hashes[:3])
+        return f"page through it with {parts}" if parts else "run it again with less output"
+
+    async def _emit(self, *, final: bool) -> None:
+        while self._pending:
+            piece = self._pending[: _cut(self._pending, final=final)]
+            if not piece:
+                return  # the rest of a character is still to come
+            self._pending = self._pending[len(piece) :]
+            try:
+                self._ledger.record(ProcOutput(proc=self._proc, fd=self._fd, data=piece.decode()))
+            except UnicodeDecodeError:
+                raw, _ = await self._ledger.keep(piece)
+                self._ledger.record(
+                    ProcOutput(proc=self._proc, fd=self._fd, data=piece.decode(errors="replace"), raw=raw)
+                )
+
+    async def _store(self) -> None:
+        self._spool.seek(0)
+        count = -(-self.size // PART)
+        for n in range(1, count + 1):
+            name = self.name if count == 1 else f"{self.name}.{n}"
+            self._hashes.append(await self._ledger.artifact(name, self._spool.read(PART), "output"))
+
+
+def _cut(data: bytes, *, final: bool) -> int:
+    """Length of the next piece: at most CHUNK, and not in the middle of a character."""
+    piece = data[:CHUNK]
+    if final and len(data) <= CHUNK:
+        return len(piece)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(piece)
+    waiting, _ = decoder.getstate()
+    return len(piece) - len(waiting)

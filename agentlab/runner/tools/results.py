@@ -1,0 +1,74 @@
+"""What the tools answer."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from msgspec import Struct
+
+from agentlab.core.commands import Granted
+from agentlab.core.events import JSON
+
+SHOWN_HEAD = 20_000  # characters of a process's output that the agent sees, from its beginning
+SHOWN_TAIL = 10_000  # and from its end
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What became of a file. `before` None: it is new; `after` None: it is gone; `to`: it was moved there."""
+
+    path: str
+    before: str | None
+    after: str | None
+    added: int = 0  # lines
+    removed: int = 0
+    diff: str = ""  # unified; "" where nothing changed, or the content is binary or very large
+    to: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after or self.to is not None
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """How a command ended. `code` None: it was ended by `signal`. Long output is cut in the middle and says where it is.
+
+    wrote: paths that it changed and that stay so. violations: what it wrote without a claim, and what to do about it.
+    """
+
+    code: int | None
+    signal: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    wrote: tuple[str, ...] = ()
+    timed_out: bool = False
+    violations: str = ""
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """An artifact that was declared."""
+
+    name: str
+    hash: str
+    size: int
+
+
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def granted_json(granted: Granted) -> dict[str, JSON]:
+    return {
+        "ticket": granted.ticket,
+        "token": granted.token,
+        "units": list(granted.units),
+        "mode": str(granted.mode),
+        "ttl": granted.ttl,
+    }
+
+
+def shorten(text: str, where: str) -> str:
+    """Head and tail of a long text, and a note between them of `where` the whole of it is."""
+    left_out = len(text) - SHOWN_HEAD - SHOWN_TAIL
+    if left_out <= 0:
+        return text
+    return f"{text[:SHOWN_HEAD]}\n[... {left_out} characters left out; {where} ...]\n{text[-SHOWN_TAIL:]}"

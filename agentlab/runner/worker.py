@@ -1,0 +1,302 @@
+"""One agent from being hired to its end: claims, prompts, follow-ups, and what people tell it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import traceback
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from agentlab import config, processes
+from agentlab.core.commands import Finish, Hired, Mail, Status
+from agentlab.core.events import JSON, StateSet
+from agentlab.errors import AgentlabError
+from agentlab.link.messages import Message
+from agentlab.paths import Workspace
+from agentlab.runtimes.base import Launch
+
+from .connection import PlaneGate
+from .drivers import base as drivers
+from .drivers.base import Context, Driver, Turn
+from .environment import environment, private_folder
+from .inbox import Inbox, mail_of
+from .tools import ToolHost
+
+GRACE = 5.0  # s that a stopped agent has to close
+SWEEP = 1.0  # s that what it left behind has between TERM and KILL
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """`alone`: this process is the agent's runner and nothing else, so that all its descendants are the agent's."""
+
+    def __init__(self, launch: Launch, *, alone: bool = False) -> None:
+        self._launch = launch
+        self._alone = alone
+        self._gate = PlaneGate(launch, on_message=self._message, adopted=self._adopted)
+        self._inbox = Inbox()
+        self._orders: asyncio.Queue[str] = asyncio.Queue()  # interrupt, pause, resume: one after the other
+        self._driver: Driver | None = None
+        self._tools: ToolHost | None = None
+        self._prompting = False
+        self._paused = False
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._killed = asyncio.Event()
+        self._over = asyncio.Event()  # the agent is; only its end has to be told
+        self._left = asyncio.Event()
+        self._usage: dict[str, float] = {}
+        self._vendor_session: str | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> int:
+        """Do all of it. 0: the plane knows how the agent ended. 1: there was no plane to tell. 3: it would not listen."""
+        told = False
+        try:
+            hired = await self._gate.start()
+            end = await self._live(hired)
+            self._over.set()
+            await self._sweep()
+            telling = asyncio.create_task(self._tell_end(end))
+            leaving = asyncio.create_task(self._left.wait())
+            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            if not telling.done():
+                log.warning("leaving without having told the plane; the journal has all but the end")
+                telling.cancel()
+                return 1
+            await telling
+            told = True
+            return 0
+        except AgentlabError as error:
+            log.error("%s: %s", self._launch.agent, error)
+            await self._sweep()
+            return 3 if self._gate.refused.done() else 1
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._gate.close(done=told)
+
+    def stop(self, reason: str = "") -> None:
+        """End the agent soon; asked again, now; asked when only the plane has to be told, leave."""
+        if self._over.is_set():
+            self._left.set()
+        elif self._stopped.done():
+            self._killed.set()
+        else:
+            self._stopped.set_result(reason)
+
+    def kill(self) -> None:
+        """End the agent now."""
+        self._killed.set()
+        if not self._stopped.done():
+            self._stopped.set_result("")
+
+    # --- its life ----------------------------------------------------------------------------------------------
+
+    async def _live(self, hired: Hired) -> Finish:
+        """From the first claim to the last process; how it ended. Raises the plane's error where it refuses the runner."""
+        working = asyncio.create_task(self._work(hired), name="agentlab-work")
+        self._background(self._obey())
+        ends: list[asyncio.Future[Any]] = [working, self._stopped, self._gate.refused]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if self._gate.refused.done():
+            self._killed.set()
+        elif not working.done():
+            self._background(self._status("stopping"))
+        cancelled = not working.done()
+        await self._close(working)
+        if self._gate.refused.done():
+            raise self._gate.refused.result()
+        agent, usage = self._launch.agent, self._usage
+        if cancelled or working.cancelled():
+            reason = self._stopped.result() if self._stopped.done() else ""
+            return Finish(agent=agent, status="cancelled", reason="cancelled", error=reason, usage=usage)
+        try:
+            turn = working.result()
+        except Exception as error:
+            return failure(agent, error, usage)
+        return Finish(
+            agent=agent, status=turn.status, output=turn.output, error=turn.error, reason=turn.reason,
+            exit_code=turn.exit_code, last_lines=turn.last_lines, usage=usage,
+        )  # fmt: skip
+
+    async def _work(self, hired: Hired) -> Turn:
+        spec, root, home = hired.spec, Path(hired.root), Path(self._launch.home)
+        workspace = Workspace(root)
+        workspace.check_root(home)
+        units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
+        env = environment(os.environ, hired.agent, hired.env, self._launch.secrets)
+        limits = config.load(home).limits
+        self._tools = ToolHost(
+            root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
+            children=limits.children, blob_limit=limits.blob,
+        )  # fmt: skip
+        context = Context(
+            agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
+            tools=self._tools, gate=self._gate, env=env,
+        )  # fmt: skip
+        driver: Driver = drivers.load(spec.kind)(context)
+        if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):
+            await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl)
+        await self._awake.wait()
+        self._driver = driver
+        await driver.start()
+        if self._paused:
+            await driver.freeze()
+        return await self._prompts(driver, spec.task, keep=bool(spec.options.get("keep")))
+
+    async def _prompts(self, driver: Driver, task: JSON, *, keep: bool) -> Turn:
+        """The task and all follow-ups; the last turn."""
+        turn = Turn("done") if task is None and keep else await self._prompt(driver, task)
+        while keep or turn.status != "failed":
+            mail = self._inbox.take()
+            if mail is None and not keep:
+                break
+            if mail is None:
+                self._background(self._status("idle", turn.error))
+                mail = await self._inbox.wait()
+                self._background(self._status("running"))
+            self._gate.record(StateSet(store="inbox", key=str(mail.seq), after="taken"))
+            turn = await self._prompt(driver, mail.text)
+        return turn
+
+    async def _prompt(self, driver: Driver, task: JSON) -> Turn:
+        await self._awake.wait()
+        self._prompting = True
+        try:
+            turn = await driver.prompt(task)
+        finally:
+            self._prompting = False
+        for what, much in turn.usage.items():
+            self._usage[what] = self._usage.get(what, 0) + much
+        if turn.vendor_session and turn.vendor_session != self._vendor_session:
+            self._vendor_session = turn.vendor_session
+            await self._status("running")
+        return turn
+
+    # --- its end -----------------------------------------------------------------------------------------------
+
+    async def _close(self, working: asyncio.Task[Turn]) -> None:
+        """Nothing of the agent runs any more afterwards."""
+        closing = asyncio.create_task(self._close_gently(working))
+        killed = asyncio.create_task(self._killed.wait())
+        await asyncio.wait((closing, killed), timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        if not closing.done():
+            closing.cancel()
+            working.cancel()
+            if self._driver:
+                await _quietly(self._driver.close(now=True), "closing the agent")
+            await asyncio.wait((closing, working), timeout=GRACE)
+        if self._tools:
+            await _quietly(self._tools.close(), "closing its tools")
+
+    async def _close_gently(self, working: asyncio.Task[Turn]) -> None:
+        driver = self._driver
+        if self._paused and driver:
+            await _quietly(driver.thaw(), "waking the agent")
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+        if driver:
+            await _quietly(driver.close(), "closing the agent")
+
+    async def _sweep(self) -> None:
+        """End what the agent left behind: it is over only when its process tree is empty."""
+        left = processes.tree(os.getpid())[1:] if self._alone else []
+        killed = await processes.end(left, marker=self._launch.agent, grace=SWEEP)
+        if killed:
+            log.info("%d processes were left behind and were ended", killed)
+
+    async def _tell_end(self, end: Finish) -> None:
+        await self._gate.flush()
+        await self._gate.command(end)
+
+    # --- what it is told ---------------------------------------------------------------------------------------
+
+    def _adopted(self, hired: Hired) -> None:
+        """Also after a lost connection: what was said meanwhile is said here."""
+        self._follow_up(list(hired.mail))
+        if hired.status == "stopping":
+            if not self._stopped.done():
+                self.stop()
+        elif hired.status == "paused":
+            self._orders.put_nowait("pause")
+        else:
+            self._orders.put_nowait("resume")
+
+    def _message(self, message: Message) -> None:
+        match message.verb:
+            case "send":
+                self._follow_up([mail_of(message)])
+            case "interrupt" | "pause" | "resume" as order:
+                self._orders.put_nowait(order)
+            case "stop" if not self._stopped.done():
+                self.stop(message.text)
+            case "kill":
+                self.kill()
+
+    def _follow_up(self, mail: list[Mail]) -> None:
+        if any(one.interrupt for one in self._inbox.put(mail)):
+            self._orders.put_nowait("interrupt")
+
+    async def _obey(self) -> None:
+        """Orders, one after the other."""
+        while True:
+            order = await self._orders.get()
+            if order == "interrupt" and self._driver and self._prompting:
+                await _quietly(self._driver.interrupt(), "interrupting the agent")
+            elif order == "pause" and not self._paused:
+                self._paused = True
+                self._awake.clear()
+                if self._driver:
+                    await _quietly(self._driver.freeze(), "pausing the agent")
+                self._background(self._status("paused"))
+            elif order == "resume" and self._paused:
+                self._paused = False
+                if self._driver:
+                    await _quietly(self._driver.thaw(), "resuming the agent")
+                self._awake.set()
+                self._background(self._status("running"))
+
+    async def _status(self, status: str, reason: str = "") -> None:
+        """Tell the plane. It is no reason to fail: an agent that has ended meanwhile is over anyway."""
+        told = Status(agent=self._launch.agent, status=status, reason=reason[:500], vendor_session=self._vendor_session)
+        await _quietly(self._gate.command(told), f"reporting {status}")
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:
+    """The end of an agent by an exception."""
+    if isinstance(error, AgentlabError):
+        reason = str(error.data.get("reason") or error.code)
+        last_lines = str(error.data.get("last_lines", ""))
+    else:
+        log.error("the agent failed inside", exc_info=error)
+        reason = "internal"
+        last_lines = "".join(traceback.format_exception(error)[-5:])
+    code = error.data.get("exit_code") if isinstance(error, AgentlabError) else None
+    return Finish(
+        agent=agent, status="failed", error=str(error) or type(error).__name__, reason=reason, usage=usage,
+        exit_code=code if isinstance(code, int) else None, last_lines=last_lines,
+    )  # fmt: skip
+
+
+async def _quietly(work: Coroutine[Any, Any, object], what: str) -> None:
+    """A step that must not keep the others from being taken: what goes wrong is logged."""
+    try:
+        await work
+    except AgentlabError as error:
+        log.warning("%s: %s", what, error)
+    except Exception:
+        log.exception("%s failed", what)

@@ -1,0 +1,1 @@
+"""How fast, as ratios against named peers in one run. `python -m benchmarks`, or `make bench`."""

@@ -1,0 +1,173 @@
+"""In a real kernel, over its real channels, as a front end sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import nbformat
+import pytest
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from agentlab.testing.stage import Stage
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+SAY = '[{"say": "hi"}]'
+
+
+class Kernel:
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager, self.client = manager, client
+        self.seen: list[dict] = []
+
+    def run(self, code: str) -> list[dict]:
+        """Run a cell; the messages that it caused, to its end."""
+        id = self.client.execute(code)
+        return self.until(
+            lambda m: m["parent_header"].get("msg_id") == id and m["content"].get("execution_state") == "idle"
+        )
+
+    def until(self, wanted: Callable[[dict], bool]) -> list[dict]:
+        messages: list[dict] = []
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            message = self.client.get_iopub_msg(timeout=60)
+            messages.append(message)
+            if wanted(message):
+                return messages
+        raise AssertionError(f"it did not come: {messages}")
+
+
+def of(messages: list[dict], *types: str) -> list[dict]:
+    return [m["content"] for m in messages if m["msg_type"] in types]
+
+
+@pytest.fixture
+def kernel(stage: Stage) -> Iterator[Kernel]:
+    manager = KernelManager()
+    manager.start_kernel(cwd=os.getcwd(), env={**os.environ, "IPYTHONDIR": str(stage.home / "ipython")})
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        kernel = Kernel(manager, client)
+        assert not of(kernel.run("%load_ext agentlab"), "error", "stream")
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def only_agent(stage: Stage) -> str:
+    return next(iter(stage.plane.engine.state.agents))
+
+
+def test_a_handle_is_shown_live_and_ends_as_static_html(kernel: Kernel, stage: Stage) -> None:
+    messages = kernel.run(f"h = %agent spawn script --name a '{SAY}'\nh")
+    assert not of(messages, "error", "stream", "execute_result")
+    (shown,) = of(messages, "display_data")
+    assert {"text/plain", "text/html", WIDGET} == set(shown["data"])
+    assert "<script" not in shown["data"]["text/html"]
+    model = shown["data"][WIDGET]["model_id"]
+    opened = [m for m in messages if m["msg_type"] == "comm_open" and m["content"]["comm_id"] == model]
+    assert "export default { render }" in opened[0]["content"]["data"]["state"]["_esm"]
+
+    puppet = stage.puppet(only_agent(stage))
+    puppet.calls("write", "file:a.txt")
+
+    def doing(message: dict) -> bool:
+        state = message["content"].get("data", {}).get("state", {}) if message["msg_type"] == "comm_msg" else {}
+        return state.get("state", {}).get("what") == "write file:a.txt"
+
+    kernel.until(doing)
+    puppet.finishes(output="all good")
+    messages = kernel.until(lambda m: m["msg_type"] == "update_display_data")
+    last = of(messages, "update_display_data")[0]
+    assert last["transient"] == shown["transient"]
+    assert set(last["data"]) == {"text/plain", "text/html"}
+    assert "done" in last["data"]["text/html"] and "all good" in last["data"]["text/html"]
+    assert not of(messages, "stream")
+
+
+def test_the_stop_button_stops_the_agent(kernel: Kernel, stage: Stage) -> None:
+    messages = kernel.run(f"%agent spawn script --name a '{SAY}'")
+    model = of(messages, "display_data")[0]["data"][WIDGET]["model_id"]
+    stage.puppet(only_agent(stage))
+    click = kernel.client.session.msg(
+        "comm_msg", {"comm_id": model, "data": {"method": "custom", "content": {"do": "stop"}}}
+    )
+    kernel.client.shell_channel.send(click)
+    messages = kernel.until(lambda m: m["msg_type"] == "update_display_data")
+    assert "cancelled" in of(messages, "update_display_data")[0]["data"]["text/plain"]
+
+
+def test_an_interrupted_wait_detaches_and_the_agent_goes_on(kernel: Kernel, stage: Stage) -> None:
+    kernel.run(f"%agent spawn script --name a '{SAY}' -o h")
+    puppet = stage.puppet(only_agent(stage))
+    id = kernel.client.execute("print('waiting', flush=True)\nh.wait()")
+    kernel.until(lambda m: m["msg_type"] == "stream")
+    kernel.manager.interrupt_kernel()
+    messages = kernel.until(
+        lambda m: m["parent_header"].get("msg_id") == id and m["content"].get("execution_state") == "idle"
+    )
+    assert [error["ename"] for error in of(messages, "error")] == ["KeyboardInterrupt"]
+    assert stage.plane.engine.state.agents[puppet.agent].status == "running"
+    puppet.finishes()
+    (result,) = of(kernel.run("h.wait()"), "execute_result")
+    assert result["data"]["text/plain"].startswith("Result(status='done'")
+
+
+def test_a_handle_can_be_awaited_at_the_top_of_a_cell(kernel: Kernel, stage: Stage) -> None:
+    kernel.run(f"%agent spawn script --name a '{SAY}' -o h")
+    stage.puppet(only_agent(stage)).finishes(output=42)
+    (result,) = of(kernel.run("(await h).output"), "execute_result")
+    assert result["data"]["text/plain"] == "42"
+
+
+def test_followed_logs_are_one_output_that_grows_and_nothing_is_printed(kernel: Kernel, stage: Stage) -> None:
+    kernel.run(f"%agent spawn script --name a '{SAY}'")
+    puppet = stage.puppet(only_agent(stage))
+    messages = kernel.run("%agent logs -f a")
+    (shown,) = of(messages, "display_data")
+    puppet.says("<b>one</b>")
+    messages = kernel.until(lambda m: m["msg_type"] == "update_display_data" and "one" in str(m["content"]["data"]))
+    update = of(messages, "update_display_data")[-1]
+    assert update["transient"] == shown["transient"]
+    assert "&lt;b&gt;one&lt;/b&gt;" in update["data"]["text/html"]
+    assert not of(messages, "stream")
+
+
+def test_a_restarted_kernel_finds_its_agent_again(kernel: Kernel, stage: Stage) -> None:
+    kernel.run(f"%agent spawn script --name a '{SAY}'")
+    puppet = stage.puppet(only_agent(stage))
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=60)
+    kernel.run("import agentlab\nh = agentlab.connect().agent('a')")
+    puppet.finishes(output="kept")
+    (result,) = of(kernel.run("h.wait().output"), "execute_result")
+    assert result["data"]["text/plain"] == "'kept'"
+
+
+def test_a_notebook_executed_headless_keeps_how_its_agents_ended(stage: Stage) -> None:
+    from nbclient import NotebookClient
+
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(source)
+            for source in (
+                "%load_ext agentlab",
+                f"%agent spawn script --name a -o h '{SAY}'",
+                "h.stop(); h.wait(60)",
+                "%agent ps --all",
+            )
+        ]
+    )
+    NotebookClient(notebook, timeout=90, kernel_name="python3").execute()
+    (output,) = notebook.cells[1].outputs
+    assert output.output_type == "display_data"
+    assert WIDGET not in output.data
+    assert "cancelled" in output.data["text/html"]
+    assert "cancelled" in notebook.cells[3].outputs[0].data["text/html"]
+    assert not [o for cell in notebook.cells for o in cell.outputs if o.output_type == "stream"]

@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from hashlib import sha256
+
+import pytest
+
+from agentlab import errors
+from agentlab.core.events import (
+    Artifact,
+    FileDelete,
+    FileRead,
+    FileRename,
+    FileWrite,
+    Message,
+    PlanSet,
+    ToolCall,
+    ToolResult,
+)
+from agentlab.runner.tools.fence import Fences
+
+
+def hash_of(data: str | bytes) -> str:
+    return sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+async def test_a_write_without_a_claim_takes_its_file_for_the_length_of_the_call(tool_lab):
+    a, gate = tool_lab.agent("a")
+    change = await a.write("sub/n.txt", "one\n")
+    assert (tool_lab.root / "sub/n.txt").read_text() == "one\n"
+    assert (change.before, change.after, change.added) == (None, hash_of("one\n"), 1)
+    assert gate.grants() == () and tool_lab.plane.tenures[1].units == ("file:sub/n.txt",)
+
+
+async def test_a_write_waits_for_the_holder_and_is_then_refused_because_its_base_is_stale(tool_lab):
+    (tool_lab.root / "n.txt").write_text("0\n")
+    (a, _), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    await a.claim("file:n.txt")
+    await b.read("n.txt")
+    waiting = asyncio.ensure_future(b.write("n.txt", "1 of b\n"))
+    await a.read("n.txt")
+    await a.write("n.txt", "1 of a\n")
+    assert not waiting.done()
+    await a.release()
+    with pytest.raises(errors.StaleBase) as refusal:
+        await waiting
+    assert "-0\n+1 of a\n" in refusal.value.diff and refusal.value.diff in str(refusal.value)
+    assert (tool_lab.root / "n.txt").read_text() == "1 of a\n"
+
+
+async def test_even_the_holder_may_not_write_from_a_stale_read(tool_lab):
+    path = tool_lab.root / "n.txt"
+    path.write_text("old\n")
+    a, _ = tool_lab.agent("a")
+    await a.claim("file:n.txt")
+    await a.read("n.txt")
+    path.write_text("changed by an editor\n")
+    for attempt in (
+        lambda: a.write("n.txt", "new\n"),
+        lambda: a.write("n.txt", "new\n", overwrite=True),
+        lambda: a.edit("n.txt", "changed", "x"),
+        lambda: a.patch("n.txt", "@@ -1 +1 @@\n-changed by an editor\n+x\n"),
+        lambda: a.delete("n.txt"),
+        lambda: a.move("n.txt", "m.txt"),
+    ):
+        with pytest.raises(errors.StaleBase, match="changed by somebody"):
+            await attempt()
+    assert path.read_text() == "changed by an editor\n"
+
+
+async def test_a_file_that_was_never_read_is_not_written_over_unless_asked_for(tool_lab):
+    (tool_lab.root / "n.txt").write_text("work of others\n")
+    a, _ = tool_lab.agent("a")
+    with pytest.raises(errors.StaleBase, match=r"Read it first.*overwrite=True"):
+        await a.write("n.txt", "mine\n")
+    assert not (await a.write("n.txt", "work of others\n")).changed
+    b, _ = tool_lab.agent("b")
+    assert (await b.write("n.txt", "mine\n", overwrite=True)).before == hash_of("work of others\n")
+
+
+async def test_a_base_that_is_given_must_be_what_is_there(tool_lab):
+    (tool_lab.root / "n.txt").write_text("1")
+    a, _ = tool_lab.agent("a")
+    with pytest.raises(errors.StaleBase):
+        await a.write("n.txt", "2", base=None)
+    with pytest.raises(errors.StaleBase):
+        await a.write("n.txt", "2", base=hash_of("0"))
+    await a.write("n.txt", "2", base=hash_of("1"))
+    await a.write("new.txt", "x", base=None)
+    with pytest.raises(errors.StaleBase, match="was deleted"):
+        await a.write("gone.txt", "x", base=hash_of("1"))
+
+
+async def test_a_file_that_somebody_created_after_we_saw_that_there_was_none_is_kept(tool_lab):
+    (a, _), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    with pytest.raises(errors.NotFound):
+        await a.read("n.txt")
+    await b.write("n.txt", "b was first\n")
+    with pytest.raises(errors.StaleBase, match="created by somebody"):
+        await a.write("n.txt", "a\n")
+
+
+async def test_explicit_claims_refuse_a_write_outside_of_them(tool_lab):
+    a, _ = tool_lab.agent("a", claims="explicit")
+    for attempt in (lambda: a.write("n.txt", "1"), lambda: a.run(["true"]), lambda: a.write("src2/n.txt", "1")):
+        with pytest.raises(errors.NotHeld, match="claim"):
+            await attempt()
+    await a.claim("dir:src")
+    await a.write("src/deep/n.txt", "1")
+    with pytest.raises(errors.NotHeld):
+        await a.write("src2/n.txt", "1")
+
+
+async def test_whoever_holds_something_is_refused_rather_than_queued(tool_lab):
+    (a, _), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    await a.claim("file:a.txt")
+    await b.claim("file:b.txt")
+    with pytest.raises(errors.WouldBlock, match="run/a"):
+        await b.write("a.txt", "x")
+
+
+async def test_a_shared_grant_allows_no_write(tool_lab):
+    (a, _), (b, _) = tool_lab.agent("a", claims="explicit"), tool_lab.agent("b", claims="explicit")
+    await a.claim("file:n.txt", mode="shared")
+    await b.claim("file:n.txt", mode="shared")
+    with pytest.raises(errors.NotHeld):
+        await a.write("n.txt", "x")
+
+
+async def test_a_holder_that_slept_past_its_lease_cannot_write_after_its_successor(tool_lab):
+    (a, a_gate), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    old = await a.claim("file:n.txt")
+    await tool_lab.plane.drop(old.ticket)  # the lease ran out; a was stopped and does not know
+    await b.claim("file:n.txt")
+    await b.write("n.txt", "successor\n")
+    a_gate.held = lambda unit, mode="X": old  # type: ignore[method-assign]
+    with pytest.raises(errors.StaleToken, match="later grant"):
+        await a.write("n.txt", "ghost\n", overwrite=True)
+    assert (tool_lab.root / "n.txt").read_text() == "successor\n"
+
+
+async def test_the_grant_is_looked_at_again_at_the_moment_of_the_write(tool_lab):
+    a, gate = tool_lab.agent("a")
+    await a.claim("file:n.txt")
+    live = gate.held
+    answers = iter([True])
+    gate.held = lambda unit, mode="X": live(unit) if next(answers, False) else None  # type: ignore[method-assign]
+    with pytest.raises(errors.StaleToken, match="ended meanwhile"):
+        await a.write("n.txt", "late\n")
+    assert not (tool_lab.root / "n.txt").exists()
+
+
+async def test_writers_of_one_file_take_turns_at_its_fence(tool_lab, tmp_path):
+    fences = Fences(tmp_path / "home" / "fences")
+    a, _ = tool_lab.agent("a")
+    async with fences.locked(tool_lab.root / "n.txt", "n.txt"):
+        writing = asyncio.ensure_future(a.write("n.txt", "x"))
+        await asyncio.sleep(0.05)
+        assert not writing.done() and not (tool_lab.root / "n.txt").exists()
+    await writing
+    fence = next((tmp_path / "home" / "fences").iterdir())
+    assert fence.stat().st_mode & 0o777 == 0o600 and fence.name == hash_of(str(tool_lab.root / "n.txt"))
+
+
+async def test_every_change_is_recorded_with_hashes_contents_and_its_diff(tool_lab):
+    a, gate = tool_lab.agent("a")
+    await a.write("n.txt", "1\n2\n")
+    await a.edit("n.txt", "2", "two")
+    await a.move("n.txt", "m.txt")
+    await a.delete("m.txt")
+    created, edited = gate.of(FileWrite)
+    assert (created.before, created.after, created.added, created.removed) == (None, hash_of("1\n2\n"), 2, 0)
+    assert (edited.before, edited.after, edited.added, edited.removed) == (created.after, hash_of("1\ntwo\n"), 1, 1)
+    assert edited.token > created.token and edited.via == "tool" and edited.stored
+    blobs = tool_lab.plane.blobs
+    assert blobs[created.after] == b"1\n2\n" and blobs[edited.after] == b"1\ntwo\n"
+    assert b"-2\n+two\n" in blobs[edited.diff]
+    assert [artifact.hash for artifact in gate.of(Artifact)][:2] == [created.diff, edited.diff]
+    (renamed,), (deleted,) = gate.of(FileRename), gate.of(FileDelete)
+    assert (renamed.path, renamed.to, renamed.before) == ("n.txt", "m.txt", edited.after)
+    assert (deleted.path, deleted.before) == ("m.txt", edited.after)
+
+
+async def test_the_mode_of_a_file_survives_a_write(tool_lab):
+    script = tool_lab.root / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    a, gate = tool_lab.agent("a")
+    await a.read("run.sh")
+    await a.write("run.sh", "#!/bin/sh\ntrue\n")
+    assert script.stat().st_mode & 0o777 == 0o755 and gate.of(FileWrite)[0].mode == 0o755
+
+
+async def test_a_read_records_what_was_read(tool_lab):
+    (tool_lab.root / "n.txt").write_text("a\nb\nc\n")
+    a, gate = tool_lab.agent("a")
+    assert await a.read("n.txt") == "a\nb\nc\n"
+    assert await a.read("n.txt", 2, 2) == "b\n" and await a.read("n.txt", start=3) == "c\n"
+    assert await a.read_bytes("n.txt", 2, 4) == b"b\n"
+    with pytest.raises(errors.NotFound, match="list"):
+        await a.read("missing.txt")
+    whole = FileRead(path="n.txt", hash=hash_of("a\nb\nc\n"), size=6)
+    assert gate.of(FileRead) == [whole] * 4 + [FileRead(path="missing.txt", hash=None)]
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 1), (1, None), (2, 3), (3, 3), (4, 9), (None, 2)])
+async def test_ranges_are_those_of_the_lines_also_across_the_pieces_that_are_read(tool_lab, start, end):
+    lines = [f"{n}:" + "x" * 700_000 + "\n" for n in range(1, 4)]
+    (tool_lab.root / "n.txt").write_text("".join(lines))
+    a, _ = tool_lab.agent("a")
+    assert await a.read("n.txt", start, end) == "".join(lines[(start or 1) - 1 : end])
+
+
+async def test_binary_and_foreign_text_is_refused_by_read_and_says_what_to_do(tool_lab):
+    (tool_lab.root / "b.bin").write_bytes(b"\x7fELF\0\0")
+    (tool_lab.root / "l.txt").write_bytes("café".encode("latin-1"))
+    a, _ = tool_lab.agent("a")
+    with pytest.raises(errors.BadRequest, match=r"binary.*read_bytes"):
+        await a.read("b.bin")
+    with pytest.raises(errors.BadRequest, match=r"no UTF-8.*0xe9 at offset 3.*read_bytes"):
+        await a.read("l.txt")
+    with pytest.raises(errors.BadRequest, match="no UTF-8"):
+        await a.edit("l.txt", "caf", "x")
+    assert await a.read_bytes("b.bin") == b"\x7fELF\0\0"
+    assert base64.b64decode(await a.call("read_bytes", {"path": "b.bin"})) == b"\x7fELF\0\0"
+    await a.write("b.bin", b"\0\1\2")
+    assert (tool_lab.root / "b.bin").read_bytes() == b"\0\1\2"
+
+
+async def test_a_file_of_2_gib_is_not_read_as_a_whole(tool_lab):
+    with (tool_lab.root / "big").open("wb") as file:
+        file.truncate(2**31)
+    a, _ = tool_lab.agent("a")
+    for read in (a.read, a.read_bytes):
+        with pytest.raises(errors.BadRequest, match=r"2147483648 bytes.*start="):
+            await read("big")
+
+
+async def test_content_over_the_limit_is_recorded_by_its_hash_only(tool_lab):
+    a, gate = tool_lab.agent("a", blob_limit=1000)
+    await a.write("big.txt", "x" * 2000)
+    (written,) = gate.of(FileWrite)
+    assert not written.stored and written.after == hash_of("x" * 2000) and written.after not in tool_lab.plane.blobs
+    with pytest.raises(errors.BadRequest, match="2000 bytes"):
+        await a.read("big.txt")
+    assert len(await a.read_bytes("big.txt", 0, 10)) == 10
+
+
+async def test_a_patch_that_does_not_apply_says_what_is_there_and_changes_nothing(tool_lab):
+    (tool_lab.root / "n.txt").write_text("a\nb\nc\n")
+    a, gate = tool_lab.agent("a")
+    with pytest.raises(errors.PatchFailed, match=r"(?s)does not match.*-x.*What is there.* b\n"):
+        await a.patch("n.txt", "@@ -2 +2 @@\n-x\n+y\n")
+    with pytest.raises(errors.PatchFailed, match=r"not in n\.txt"):
+        await a.edit("n.txt", "nowhere", "y")
+    (tool_lab.root / "two.txt").write_text("x x")
+    with pytest.raises(errors.PatchFailed, match="2 times"):
+        await a.edit("two.txt", "x", "y")
+    assert (tool_lab.root / "n.txt").read_text() == "a\nb\nc\n" and not gate.of(FileWrite)
+    await a.patch("new.txt", "--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+hello\n")
+    assert (tool_lab.root / "new.txt").read_text() == "hello\n"
+
+
+async def test_a_directory_or_something_that_exists_is_no_target(tool_lab):
+    (tool_lab.root / "d").mkdir()
+    (tool_lab.root / "n.txt").write_text("n")
+    (tool_lab.root / "m.txt").write_text("m")
+    (tool_lab.root / "l").symlink_to("n.txt")
+    a, _ = tool_lab.agent("a")
+    for attempt in (
+        lambda: a.read("d"),
+        lambda: a.write("d", "x"),
+        lambda: a.write("n.txt/x", "x"),
+        lambda: a.delete("d"),
+        lambda: a.move("n.txt", "m.txt"),
+        lambda: a.delete("l"),
+        lambda: a.write("x" * 300, "x"),
+    ):
+        with pytest.raises(errors.BadRequest):
+            await attempt()
+    assert (tool_lab.root / "n.txt").read_text() == "n" and (tool_lab.root / "l").is_symlink()
+
+
+async def test_two_spellings_are_one_file_and_one_unit(tool_lab):
+    (tool_lab.root / "src").mkdir()
+    (tool_lab.root / "link").symlink_to("src")
+    a, gate = tool_lab.agent("a")
+    await a.claim("file:link/../link/n.txt")
+    assert gate.grants()[0].units == ("file:src/n.txt",)
+    await a.write(str(tool_lab.root / "src" / "n.txt"), "1")
+    await a.write("./link//n.txt", "2")
+    assert [w.path for w in gate.of(FileWrite)] == ["src/n.txt", "src/n.txt"]
+
+
+async def test_many_agents_counting_in_one_file_lose_nothing(tool_lab):
+    (tool_lab.root / "n.txt").write_text("0")
+
+    async def count(name: str) -> None:
+        host, _ = tool_lab.agent(name)
+        for _ in range(10):
+            granted = await host.claim("file:n.txt")
+            await host.write("n.txt", str(int(await host.read("n.txt")) + 1))
+            await host.release(ticket=granted.ticket)
+
+    await asyncio.gather(*(count(f"a{n}") for n in range(8)))
+    assert (tool_lab.root / "n.txt").read_text() == "80"
+
+
+async def test_parallel_calls_of_one_agent_do_not_refuse_each_other(tool_lab):
+    (a, gate), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    held = await b.claim("file:n3.txt")
+    calls = [asyncio.ensure_future(a.write(f"n{n}.txt", "x")) for n in range(6)]
+    await asyncio.sleep(0.05)
+    await b.release(ticket=held.ticket)
+    await asyncio.gather(*calls)
+    assert len(gate.of(FileWrite)) == 6 and gate.grants() == ()
+
+
+# --- the door ----------------------------------------------------------------------------------------------
+
+
+async def test_every_call_is_recorded_with_how_it_ended(tool_lab):
+    (a, gate), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    await b.claim("file:held.txt")
+    await a.call("write", {"path": "n.txt", "data": "1"}, call_id="c1", vendor={"name": "mcp__lab__write"})
+    with pytest.raises(errors.NotFound):
+        await a.call("read", {"path": "missing"})
+    with pytest.raises(errors.OutsideWorkspace):
+        await a.call("read", {"path": "../secret"})
+    waiting = asyncio.ensure_future(a.write("held.txt", "x"))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    ended = [e for e in gate.entries if isinstance(e.body, ToolResult)]
+    assert [(e.name, e.status) for e in ended] == [
+        ("write", "ok"),
+        ("read", "error"),
+        ("read", "denied"),
+        ("write", "cancelled"),
+    ]
+    assert gate.of(ToolCall)[0] == ToolCall(
+        call="c1", args={"path": "n.txt", "data": "1"}, vendor={"name": "mcp__lab__write"}
+    )
+    assert ended[0].body.output["after"] == hash_of("1") and ended[0].dur_ns > 0
+    written = next(e for e in gate.entries if isinstance(e.body, FileWrite))
+    assert written.parent == "c1" == ended[0].span
+    assert len(tool_lab.plane.tickets) == 1  # the cancelled one gave its place back
+
+
+async def test_long_values_go_to_the_store(tool_lab):
+    a, gate = tool_lab.agent("a")
+    text = "long\n" * 10_000
+    await a.write("n.txt", text)
+    assert gate.of(ToolCall)[0].args["data"] == {"$blob": hash_of(text), "size": len(text)}
+    assert tool_lab.plane.blobs[hash_of(text)] == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "says"),
+    [
+        ("write", {"path": "n", "content": "x"}, "no option 'content'.*path, data"),
+        ("write", {"path": "n"}, "'data' is missing"),
+        ("read", {"path": 1}, "read: .*str"),
+        ("run", {"argv": []}, "run: "),
+        ("claim", {"units": ["file:a"], "mode": "mine"}, "claim: "),
+        ("claim", {"units": ["flie:a"]}, "no work unit"),
+        ("claim", {"units": []}, "at least one"),
+        ("write", {"path": "n", "data": "%%%", "encoding": "base64"}, "base64"),
+        ("rm", {}, "no tool 'rm'.*read, "),
+    ],
+)
+async def test_a_call_that_makes_no_sense_says_what_there_is(tool_lab, tool, args, says):
+    a, _ = tool_lab.agent("a")
+    with pytest.raises(errors.BadRequest, match=says):
+        await a.call(tool, args)
+
+
+async def test_the_catalogue_is_limited_to_the_tools_of_the_spec(tool_lab):
+    a, _ = tool_lab.agent("a", tools=("read", "list"))
+    assert [tool.name for tool in a.catalogue()] == ["read", "list"]
+    with pytest.raises(errors.Forbidden, match="read, list"):
+        await a.write("n.txt", "x")
+    everything = {tool.name: tool for tool in tool_lab.agent("b")[0].catalogue()}
+    write = everything["write"]
+    assert write.schema["required"] == ["path", "data"] and write.schema["additionalProperties"] is False
+    assert "read first" in write.description and not write.read_only and everything["read"].read_only
+
+
+async def test_claims_are_named_by_what_the_disk_says_and_given_back(tool_lab):
+    a, gate = tool_lab.agent("a")
+    granted = await a.call("claim", {"units": ["dir:x/../src", "proc:test"]})
+    assert granted["units"] == ["dir:src", "proc:test"] and granted["mode"] == "X"
+    with pytest.raises(errors.AlreadyHeld):
+        await a.claim("dir:src")
+    await a.release("dir:src")
+    assert gate.held("dir:src") is None and gate.held("proc:test")
+    await a.release()
+    assert gate.grants() == ()
+
+
+async def test_artifacts_plans_questions_and_words_reach_the_log(tool_lab):
+    a, gate = tool_lab.agent("a")
+    tool_lab.plane.answers.append("blue")
+    kept = await a.artifact("report", b"\xff\x00", "report")
+    assert tool_lab.plane.blobs[kept.hash] == b"\xff\x00"
+    assert await a.ask("Which?", ["red", "blue"]) == "blue"
+    await a.plan(["think", "write"], ["file:./n.txt"])
+    await a.say("done")
+    assert gate.of(Artifact)[0].kind == "report" and gate.of(Message)[0].text == "done"
+    assert gate.of(PlanSet)[0] == PlanSet(steps=("think", "write"), units=("file:n.txt",))
+
+
+async def test_lists_and_searches(tool_lab):
+    (tool_lab.root / "src/deep").mkdir(parents=True)
+    (tool_lab.root / ".git").mkdir()
+    for name in ("src/a.py", "src/deep/b.py", "c.txt", ".git/config.py"):
+        (tool_lab.root / name).write_text("x = 1\nneedle: 2\n")
+    os.mkfifo(tool_lab.root / "fifo")
+    (tool_lab.root / "out").symlink_to("/etc")
+    a, _ = tool_lab.agent("a")
+    assert await a.list("src") == ["src/a.py", "src/deep/"]
+    assert await a.list(pattern="*.py") == ["src/a.py", "src/deep/b.py"]
+    assert await a.list("src", "*/*.py") == ["src/deep/b.py"]
+    assert await a.search("^needle", glob="*.py") == ["src/a.py:2:needle: 2", "src/deep/b.py:2:needle: 2"]
+    assert await a.search("^needle", "c.txt") == ["c.txt:2:needle: 2"]
+    assert await a.search("nothing") == []
+    with pytest.raises(errors.BadRequest, match="regular expression"):
+        await a.search("(")
+    with pytest.raises(errors.NotFound):
+        await a.search("x", "nowhere")
+    with pytest.raises(errors.OutsideWorkspace):
+        await a.list("out")

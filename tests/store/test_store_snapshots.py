@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from agentlab.config import Limits
+from agentlab.errors import BadRequest, OutsideWorkspace, StoreCorrupt
+from agentlab.paths import TEMPORARY
+from agentlab.store.snapshots import LINK_MODE, NO_FILE, File, Manifest, read_manifest, snapshot, tree_hash
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    root = tmp_path / "workspace"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "a.py").write_bytes(b"print()\n")
+    (root / "empty").write_bytes(b"")
+    (root / "日本.bin").write_bytes(bytes(range(256)))
+    (root / "run.sh").write_bytes(b"#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    (root / "link").symlink_to("src/a.py")
+    return root
+
+
+@pytest.fixture
+def git(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+    def run(where: Path, *args: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *identity, *args], cwd=where, check=True, capture_output=True)
+
+    return run
+
+
+def paths(root: Path, **options: object) -> set[str]:
+    return {file.path for file in snapshot(root, **options).manifest.files}  # type: ignore[arg-type]
+
+
+def test_a_snapshot_has_every_file_with_its_mode_its_hash_and_its_content(workspace: Path) -> None:
+    manifest, blobs = snapshot(workspace)
+    files = {file.path: file for file in manifest.files}
+    assert list(files) == sorted(["src/a.py", "empty", "日本.bin", "run.sh", "link"])
+    assert files["run.sh"].mode == 0o755 and files["src/a.py"].mode == (workspace / "src/a.py").stat().st_mode & 0o777
+    assert files["link"] == File("link", LINK_MODE, sha256(b"src/a.py").hexdigest(), 8, "src/a.py")
+    content = {blob.hash: blob.data for blob in blobs(())}
+    assert content[files["日本.bin"].hash] == bytes(range(256)) and content[files["empty"].hash] == b""
+    assert set(content) == {file.hash for file in manifest.files}
+    assert not manifest.skipped
+
+
+def test_content_that_is_known_is_not_read_again(workspace: Path) -> None:
+    manifest, blobs = snapshot(workspace)
+    known = {manifest.files[0].hash}
+    assert not known & {blob.hash for blob in blobs(known)}
+
+
+def test_a_file_that_changes_after_it_was_hashed_does_not_pass_as_what_it_was(workspace: Path) -> None:
+    manifest, blobs = snapshot(workspace)
+    (workspace / "src" / "a.py").write_bytes(b"changed")
+    (workspace / "empty").unlink()
+    hashes = {file.path: file.hash for file in manifest.files}
+    read = {blob.hash for blob in blobs(())}
+    assert hashes["src/a.py"] not in read and hashes["empty"] not in read and hashes["run.sh"] in read
+
+
+def test_what_the_tree_ignores_and_half_written_files_are_not_in_it(workspace: Path) -> None:
+    for name in (".git", "node_modules", "src/__pycache__", ".venv"):
+        (workspace / name).mkdir()
+        (workspace / name / "x").write_text("x")
+    (workspace / f"{TEMPORARY}0.tmp").write_text("half")
+    assert paths(workspace) == {"src/a.py", "empty", "日本.bin", "run.sh", "link"}
+    assert "node_modules/x" in paths(workspace, ignore=())
+
+
+def test_links_are_kept_and_never_followed(workspace: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (workspace / "out").symlink_to(outside)
+    (workspace / "loop").symlink_to(".")
+    manifest, blobs = snapshot(workspace)
+    assert {f.path: f.link for f in manifest.files if f.link} == {"link": "src/a.py", "out": str(outside), "loop": "."}
+    assert b"secret" not in {blob.data for blob in blobs(())}
+
+
+def test_a_directory_that_becomes_a_link_after_hashing_is_not_followed(workspace: Path, tmp_path: Path) -> None:
+    manifest, blobs = snapshot(workspace)
+    (workspace / "src").rename(tmp_path / "moved")
+    (workspace / "src").symlink_to(tmp_path / "moved")
+    hashes = {file.path: file.hash for file in manifest.files}
+    assert hashes["src/a.py"] not in {blob.hash for blob in blobs(())}
+
+
+def test_what_has_no_content_or_no_speakable_name_is_said(workspace: Path) -> None:
+    os.mkfifo(workspace / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        there = os.getcwd()
+        os.chdir(workspace)  # the path of a socket may be no longer than 108 bytes
+        try:
+            listener.bind("socket")
+        finally:
+            os.chdir(there)
+        (workspace / os.fsdecode(b"b\xff")).write_text("x")
+        skipped = dict(snapshot(workspace).manifest.skipped)
+    assert skipped["pipe"] == skipped["socket"] == NO_FILE
+    assert "UTF-8" in skipped["b\\udcff"]
+
+
+def test_too_large_a_file_is_in_the_tree_without_its_content(workspace: Path) -> None:
+    manifest, blobs = snapshot(workspace, limits=Limits(blob=100))
+    large = next(file for file in manifest.files if file.path == "日本.bin")
+    assert large.hash == sha256(bytes(range(256))).hexdigest()
+    assert [path for path, _ in manifest.skipped] == ["日本.bin"]
+    assert large.hash not in {blob.hash for blob in blobs(())}
+
+
+def test_a_workspace_over_the_limits_is_taken_as_far_as_they_go(workspace: Path) -> None:
+    by_bytes = snapshot(workspace, limits=Limits(snapshot_bytes=100)).manifest
+    assert {path for path, _ in by_bytes.skipped} == {"日本.bin"} and len(by_bytes.files) == 4
+    by_count = snapshot(workspace, limits=Limits(snapshot_files=2)).manifest
+    assert len(by_count.files) == 2 and len(by_count.skipped) == 1 and "nothing after it" in by_count.skipped[0][1]
+
+
+@needs_git
+def test_of_a_git_work_tree_it_takes_what_git_would_show(workspace: Path, git: Callable[..., None]) -> None:
+    (workspace / ".gitignore").write_text("*.secret\nbuild/\n")
+    (workspace / "api.secret").write_text("key")
+    (workspace / "build").mkdir()
+    (workspace / "build" / "out").write_text("x")
+    git(workspace, "init", "-q")
+    git(workspace, "add", "src", "empty")
+    (workspace / "empty").unlink()
+    before = sorted((p, p.stat().st_mtime_ns) for p in (workspace / ".git").rglob("*"))
+    manifest = snapshot(workspace).manifest
+    assert {f.path for f in manifest.files} == {".gitignore", "src/a.py", "日本.bin", "run.sh", "link"}
+    assert dict(manifest.skipped) == {"empty": "it is gone"}
+    assert sorted((p, p.stat().st_mtime_ns) for p in (workspace / ".git").rglob("*")) == before
+    assert paths(workspace / "src") == {"a.py"}
+
+
+@needs_git
+def test_a_workspace_that_its_repository_ignores_is_taken_whole(workspace: Path, git: Callable[..., None]) -> None:
+    git(workspace.parent, "init", "-q")
+    (workspace.parent / ".gitignore").write_text("workspace/\n")
+    assert paths(workspace) == {"src/a.py", "empty", "日本.bin", "run.sh", "link"}
+
+
+@needs_git
+def test_a_repository_inside_is_part_of_the_tree(workspace: Path, git: Callable[..., None]) -> None:
+    git(workspace, "init", "-q")
+    inner = workspace / "inner"
+    inner.mkdir()
+    (inner / "x").write_text("x")
+    (inner / ".gitignore").write_text("y\n")
+    (inner / "y").write_text("y")
+    git(inner, "init", "-q")
+    git(inner, "add", "x")
+    git(inner, "commit", "-qm", "x")
+    assert {"inner/x", "inner/.gitignore", "src/a.py"} <= paths(workspace) and "inner/y" not in paths(workspace)
+    git(workspace, "add", ".")
+    git(workspace, "commit", "-qm", "with a submodule")
+    assert "inner/x" in paths(workspace)
+    shutil.rmtree(inner)
+    inner.mkdir()
+    assert not any(path.startswith("inner") for path in paths(workspace))
+
+
+@needs_git
+def test_the_configuration_of_a_workspace_starts_no_program(
+    workspace: Path, git: Callable[..., None], tmp_path: Path
+) -> None:
+    git(workspace, "init", "-q")
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    hook.chmod(0o755)
+    git(workspace, "config", "core.fsmonitor", str(hook))
+    assert "src/a.py" in paths(workspace)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_manifest_is_read_back_as_it_was(workspace: Path) -> None:
+    manifest = snapshot(workspace).manifest
+    blob = manifest.blob()
+    assert sha256(blob.data).hexdigest() == blob.hash
+    assert read_manifest(blob.data) == manifest and read_manifest(blob.data).tree == manifest.tree
+
+
+def test_the_tree_depends_on_path_mode_and_hash_alone() -> None:
+    one, two = ("a", 0o644, "1" * 64), ("b", 0o755, "2" * 64)
+    assert tree_hash([one, two]) == tree_hash([two, one])
+    others = [[one], [], [one, ("b", 0o644, "2" * 64)], [one, ("c", 0o755, "2" * 64)], [one, ("b", 0o755, "1" * 64)]]
+    assert len({tree_hash(files) for files in [[one, two], *others]}) == 6
+
+
+def test_a_manifest_that_is_none_or_leads_out_is_not_read() -> None:
+    with pytest.raises(StoreCorrupt):
+        read_manifest(b'{"files": 3}')
+    with pytest.raises(OutsideWorkspace):
+        read_manifest(Manifest((File("../x", 0o644, "1" * 64, 1),)).blob().data)
+
+
+def test_what_is_no_directory_has_no_snapshot(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="no directory"):
+        snapshot(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadRequest, match="no directory"):
+        snapshot(tmp_path / "file")

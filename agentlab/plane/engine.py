@@ -185,7 +185,7 @@ class Engine:
             try:
                 if batch.events or batch.blobs or batch.snapshots:
                     await self.store.append(batch)
-            except OutcomeUnknown as error:
+            except AgentlabError as error:
                 await self._recover(error, answers)
                 continue
             if batch.events:
@@ -201,12 +201,15 @@ class Engine:
                 self._idle.set()
 
     async def _recover(self, error: AgentlabError, answers: list[tuple[Answered, c.AnyReply | AgentlabError]]) -> None:
-        """Nobody knows what is durable: say so, stop granting, and find out."""
+        """The state is ahead of the log, and by how much nobody knows: say so, stop granting, and find out."""
         log.error("the log is in doubt: %s", error)
         self.failure = f"The log cannot be written ({error}); nothing is granted until it can. Try again."
         published = self.committed
         unknown = OutcomeUnknown(f"{error} Whether it happened is not known yet; repeat the request with the same id.")
-        for answered, _ in [*answers, *self._answers]:
+        told = unknown if isinstance(error, Unavailable) else error  # else nothing of the batch is there, and never will be
+        for answered, _ in answers:
+            _answer(answered, told)
+        for answered, _ in self._answers:
             _answer(answered, unknown)
         self._answers, self._batch = [], Batch()
         delay = 0.05

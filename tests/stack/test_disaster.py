@@ -1,0 +1,209 @@
+"""Bad days: planes, runners and kernels die, and nothing is lost, granted twice, or left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import agentlab
+from agentlab import discovery, processes
+
+from .conftest import kill_plane, of_home, plane_pid, until
+
+COUNT = """
+for _ in range(60):
+    with tools.claim("file:n.txt"):
+        tools.write("n.txt", str(int(tools.read("n.txt")) + 1))
+"""
+
+
+def test_killing_the_plane_in_the_middle_loses_nothing(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    (work / "n.txt").write_text("0")
+    run = lab.run("killed", workdir=work)
+    agents = [run.spawn("python", name=f"a{i}", code=COUNT) for i in range(3)]
+    for target in (30, 90):
+        until(lambda target=target: int((work / "n.txt").read_text() or 0) >= target, "the agents are at work")
+        kill_plane(home)
+        assert lab.agents()["name"].tolist() == ["a0", "a1", "a2"], "the next command finds a plane"
+    assert [agent.wait(120).status for agent in agents] == ["done"] * 3
+    run.end()
+    assert (work / "n.txt").read_text() == "180"
+    events = run.events()
+    assert events["seq"].tolist() == list(range(1, len(events) + 1))
+    files = run.files()
+    assert len(files) == 180
+    assert files["before"].iloc[1:].tolist() == files["after"].iloc[:-1].tolist()
+    calls = run.tool_calls()
+    assert (calls["status"] == "ok").all()
+    grants = run.locks().sort_values("token")
+    assert grants["token"].is_unique
+    assert (grants["granted"].iloc[1:].to_numpy() >= grants["released"].iloc[:-1].to_numpy()).all()
+
+
+def test_agents_finish_without_any_client_to_start_the_plane_again(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    (work / "n.txt").write_text("0")
+    agent = lab.spawn("python", name="alone", code=COUNT, workdir=work)
+    until(lambda: int((work / "n.txt").read_text() or 0) >= 10)
+    lab.close()
+    kill_plane(home)
+    until(lambda: (work / "n.txt").read_text() == "60", "the runner found or started a plane")
+    again = agentlab.connect(home)
+    assert again.agent(agent.key).wait(60).status == "done"
+    again.close()
+
+
+def test_a_killed_runner_takes_its_processes_with_it_and_frees_its_locks(lab: agentlab.Lab, work: Path) -> None:
+    run = lab.run("killed", workdir=work)
+    daemon = (
+        "import os, subprocess, sys; "
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); "
+        "print('up', flush=True); import time; time.sleep(600)"
+    )
+    holder = run.spawn("script", name="holder", claims=["file:x.txt"], steps=[{"run": ["python3", "-c", daemon]}])
+    waiter = run.spawn("script", name="waiter", claims=["file:x.txt"], steps=[{"say": "mine"}])
+    until(lambda: waiter.status == "waiting" and "up" in str(holder.logs()), "the holder's process is up")
+    tree = processes.tree(holder.row()["pid"])
+    assert len(tree) >= 3
+    identities = [processes.identity(pid) for pid in tree]
+    os.kill(holder.row()["pid"], signal.SIGKILL)
+    assert waiter.wait(60).output == "mine"
+    result = holder.wait(60)
+    assert result.status == "failed"
+    assert "signal 9" in result.error
+    until(lambda: not any(processes.alive(identity) for identity in identities), "nothing of it is left")
+    run.end()
+    ends = run.events(types=["agent.end"]).set_index("actor")["status"]
+    assert ends["holder"] == "failed"
+
+
+def test_stop_now_leaves_nothing_behind(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
+    agent = lab.spawn("script", name="s", steps=[{"run": ["python3", "-c", stubborn]}], workdir=work)
+    until(lambda: "up" in str(agent.logs()))
+    agent.stop(now=True)
+    assert agent.wait(60).status == "cancelled"
+    until(lambda: set(of_home(home)) <= {plane_pid(home)}, "only the plane is left")
+
+
+def test_pause_freezes_and_resume_goes_on(lab: agentlab.Lab, work: Path) -> None:
+    code = 'import time\nn = 0\nwhile not tools.list(pattern="stop"):\n    n += 1\n    print(n, flush=True)\n    time.sleep(0.01)\n'
+    agent = lab.spawn("python", name="p", code=code, workdir=work)
+    until(lambda: "3" in str(agent.logs()))
+    agent.pause()
+    assert agent.status == "paused"
+    child = processes.tree(agent.row()["pid"])[1:]
+    until(lambda: all(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T" for pid in child))
+    agent.resume()
+    (work / "stop").touch()
+    assert agent.wait(60).status == "done"
+
+
+def test_a_message_reaches_an_agent_that_stays(lab: agentlab.Lab, work: Path) -> None:
+    agent = lab.spawn("python", name="k", code="result = 1", workdir=work, options={"keep": True})
+    until(lambda: agent.status == "idle")
+    agent.send("tools.write('later.txt', 'x')\nresult = 2")
+    until(lambda: (work / "later.txt").exists() and agent.status == "idle")
+    agent.stop()
+    assert agent.wait(60).status == "cancelled"
+
+
+def test_a_new_kernel_finds_its_agents_again(home: Path, work: Path) -> None:
+    script = (
+        "import agentlab, sys; lab = agentlab.connect(sys.argv[1]); "
+        "a = lab.spawn('script', name='a', steps=[{'ask': 'more?'}, {'say': 'end'}], workdir=sys.argv[2]); print(a.key)"
+    )
+    first = subprocess.run(
+        [sys.executable, "-c", script, str(home), str(work)], check=True, capture_output=True, text=True, timeout=60
+    )
+    lab = agentlab.connect(home)
+    agent = lab.agent("a")
+    assert agent.key == first.stdout.strip()
+    until(lambda: agent.status == "blocked")
+    lab.answer(lab.approvals()["approval"].iloc[0], "yes")
+    assert agent.wait(60).output == "end"
+    lab.close()
+
+
+def test_many_clients_at_once_start_one_plane(home: Path) -> None:
+    labs: list[agentlab.Lab] = []
+    threads = [threading.Thread(target=lambda: labs.append(agentlab.connect(home))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(labs) == 6
+    assert len(of_home(home)) == 1
+    for lab in labs:
+        lab.close()
+
+
+def test_a_second_plane_on_the_same_home_is_refused_and_named(lab: agentlab.Lab, home: Path) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "agentlab.plane", "--home", str(home)], capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 2
+    assert str(plane_pid(home)) in second.stderr
+
+
+@pytest.mark.parametrize("damage", ["newer", "garbage"])
+def test_a_database_that_cannot_be_trusted_is_said_and_left_alone(home: Path, damage: str) -> None:
+    import sqlite3
+
+    lab = agentlab.connect(home)
+    lab.close()
+    discovery.stop(home)
+    database = home / "agentlab.db"
+    if damage == "newer":
+        with sqlite3.connect(database) as db:
+            db.execute("PRAGMA user_version = 999")
+        db.close()
+    else:
+        database.write_bytes(b"this is no database" * 100)
+    before = database.read_bytes()
+    with pytest.raises(agentlab.PlaneUnavailable, match=r"999|newer|database"):
+        agentlab.connect(home)
+    assert database.read_bytes() == before
+
+
+def test_stale_state_and_dead_sockets_are_no_obstacle(home: Path, work: Path) -> None:
+    lab = agentlab.connect(home)
+    kill_plane(home)
+    assert (home / "plane.json").exists(), "a killed plane leaves its state file"
+    assert lab.spawn("script", steps=[{"say": "hi"}], workdir=work).wait(60).output == "hi"
+    lab.close()
+
+
+def test_a_client_of_another_version_is_told_which_is_which(lab: agentlab.Lab, home: Path) -> None:
+    import asyncio
+
+    from agentlab.link.client import LinkClient
+    from agentlab.link.messages import Hello
+
+    plane = discovery.read(home)
+    assert plane is not None
+    with pytest.raises(agentlab.VersionMismatch, match="daemon stop"):
+        asyncio.run(LinkClient.connect(plane.address, Hello(token=plane.token, protocol=999, version="9.9")))
+
+
+def test_a_plane_that_was_stopped_on_purpose_leaves_agents_running(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    (work / "n.txt").write_text("0")
+    agent = lab.spawn("python", name="a", code=COUNT, workdir=work)
+    until(lambda: int((work / "n.txt").read_text() or 0) >= 5)
+    discovery.stop(home)
+    assert agent.wait(60).status == "done"
+    assert (work / "n.txt").read_text() == "60"
+
+
+def test_what_is_kept_is_private(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    lab.spawn("script", steps=[{"write": ["x", "y"]}], workdir=work).wait(60)
+    for path in [home, *home.rglob("*")]:
+        mode = path.lstat().st_mode & 0o777
+        assert mode & 0o077 == 0 or (path.is_socket() and mode & 0o077 == 0), f"{path} is {mode:o}"

@@ -3,13 +3,12 @@ again and again. One style for all: a coroutine for each client, over a lean asy
 
     python -m benchmarks.lockers ours|redis|etcd ADDRESS CLIENTS SECONDS     (a token, where needed, comes by stdin)
 
-prints JSON: pairs, s, and the latencies of a pair (ms) at the median and the 99th percentile.
+prints a `Load` as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -17,23 +16,27 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 WARM = 0.3  # s before anything is counted
 TTL = 60  # s
+ROOT = Path(__file__).parent.parent
 
 Pair = Callable[[], Awaitable[None]]
 Open = Callable[[AsyncExitStack, str, str, int], Awaitable[list[Pair]]]
 
 
-class Load(Struct, frozen=True):
-    """What the clients saw."""
+class Load(Struct, frozen=True, kw_only=True):
+    """What the clients saw. Latencies of a pair in ms."""
 
     pairs: int
     seconds: float
     p50: float
     p99: float
+    cpu: float  # us of the clients' own processor time for a pair
 
     @property
     def rate(self) -> float:
@@ -43,10 +46,12 @@ class Load(Struct, frozen=True):
 def drive(contender: str, address: str, clients: int, seconds: float, token: str = "") -> Load:
     """Run the clients in a process of their own, to the end."""
     argv = [sys.executable, "-m", "benchmarks.lockers", contender, address, str(clients), str(seconds)]
-    done = subprocess.run(argv, input=token, capture_output=True, text=True, check=False, timeout=seconds + 60)
+    done = subprocess.run(
+        argv, cwd=ROOT, input=token, capture_output=True, text=True, check=False, timeout=seconds + 60
+    )
     if done.returncode:
         raise RuntimeError(f"the clients of {contender} failed:\n{done.stderr[-2000:]}")
-    return Load(**json.loads(done.stdout))
+    return msgspec.json.decode(done.stdout, type=Load)
 
 
 async def load(contender: str, address: str, clients: int, seconds: float, token: str) -> Load:
@@ -59,6 +64,8 @@ async def _measure(pairs: Sequence[Pair], seconds: float) -> Load:
     begin = time.perf_counter() + WARM
     end = begin + seconds
     taken: list[float] = []
+    asyncio.get_running_loop().call_later(WARM, lambda: used.append(time.process_time()))
+    used: list[float] = []
 
     async def client(pair: Pair) -> None:
         now = time.perf_counter()
@@ -70,10 +77,12 @@ async def _measure(pairs: Sequence[Pair], seconds: float) -> Load:
                 taken.append(now - before)
 
     await asyncio.gather(*map(client, pairs))
+    cpu = time.process_time() - used[0]
     taken.sort()
     if not taken:
         raise RuntimeError(f"not one pair within {seconds} s")
-    return Load(len(taken), seconds, 1e3 * taken[len(taken) // 2], 1e3 * taken[len(taken) * 99 // 100])
+    p50, p99 = (1e3 * taken[len(taken) * percent // 100] for percent in (50, 99))
+    return Load(pairs=len(taken), seconds=seconds, p50=p50, p99=p99, cpu=1e6 * cpu / len(taken))
 
 
 # --- ours ----------------------------------------------------------------------------------------------------
@@ -257,7 +266,7 @@ OPEN: dict[str, Open] = {"ours": _ours, "redis": _redis, "etcd": _etcd}
 def main() -> None:
     contender, address, clients, seconds = sys.argv[1:]
     seen = asyncio.run(load(contender, address, int(clients), float(seconds), sys.stdin.read()))
-    print(json.dumps({"pairs": seen.pairs, "seconds": seen.seconds, "p50": seen.p50, "p99": seen.p99}))
+    print(msgspec.json.encode(seen).decode())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import msgspec
 
 from agentlab import discovery
 from agentlab.core.commands import Command
-from agentlab.errors import AgentlabError, OutcomeUnknown, PlaneUnavailable, Unavailable, VersionMismatch
+from agentlab.errors import AgentlabError, Forbidden, OutcomeUnknown, PlaneUnavailable, Unavailable, VersionMismatch
 from agentlab.link.client import LinkClient
 
 from .target import Target
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 60.0  # s that a request is repeated over lost links and unknown outcomes
+PATIENCE = 60.0  # s that a request is repeated after its link was lost, or its outcome unknown
 CONNECT = 10.0  # s for one attempt to shake hands
 
 
@@ -52,6 +52,7 @@ class Connection:
 
     async def _connect(self, start: bool) -> LinkClient:
         deadline = time.monotonic() + CONNECT
+        refused: str | None = None  # the token that was
         while True:
             address = await asyncio.to_thread(self.target.find, start=start)
             try:
@@ -60,6 +61,12 @@ class Connection:
                 # The plane that was found is just going away; the next look finds its successor.
                 if time.monotonic() > deadline:
                     raise PlaneUnavailable(f"The plane at {address.link} cannot be reached: {error}") from error
+                await asyncio.sleep(0.05)
+                continue
+            except Forbidden:
+                if address.token == refused:
+                    raise
+                refused = address.token  # perhaps that of a plane whose successor has not said yet where it is
                 await asyncio.sleep(0.05)
                 continue
             self.welcome = link.welcome
@@ -73,15 +80,16 @@ class Connection:
         return response
 
     async def _request(self, body: AnyRequest, *, start: bool) -> AnyResponse:
-        deadline = time.monotonic() + PATIENCE
+        give_up: float | None = None
         pause = 0.02
         while True:
             link = await self.link(start=start)
             try:
                 return await link.request(body)
             except (Unavailable, ConnectionError) as error:
+                give_up = give_up or time.monotonic() + PATIENCE  # it may have been answered late, and lost only now
                 lost = link.closed.done() and not isinstance(error, VersionMismatch)
-                if not (lost or isinstance(error, OutcomeUnknown)) or self.closed or time.monotonic() > deadline:
+                if not (lost or isinstance(error, OutcomeUnknown)) or self.closed or time.monotonic() > give_up:
                     raise
                 if discovery.stopped_on_purpose(self.target.home):
                     start = False  # a wait that was under way does not undo `agentlab daemon stop`

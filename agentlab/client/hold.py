@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from agentlab.core.commands import Claim, Done, EndRun, Granted, Queued, Release, StartRun
 from agentlab.core.events import Mode, Priority
-from agentlab.errors import AgentlabError, NotFound, NotHeld
-from agentlab.link.messages import Leases, Renew, WaitTicket
+from agentlab.errors import AgentlabError, NotFound, NotHeld, Refused
+from agentlab.link.messages import GetState, Leases, Renew, View, WaitTicket
 
 from . import background
 from .rows import queue_text
@@ -58,7 +58,7 @@ class Hold:
         while self._held:
             await asyncio.sleep(ttl / 3)
             with contextlib.suppress(AgentlabError, ConnectionError):
-                leases = await self._lab._connection.ask(Renew(owner=self._lab.owner), Leases)
+                leases = await self._lab._connection.ask(Renew(owner=self._lab.owner), Leases, start=False)
                 if all(grant.ticket != self.ticket for grant in leases.grants):
                     self._held = False
 
@@ -77,7 +77,7 @@ class Hold:
 async def take(
     lab: Lab,
     units: tuple[str, ...],
-    root: Path,
+    root: Path | None,
     host: str,
     *,
     mode: Mode,
@@ -91,9 +91,10 @@ async def take(
     """Claim the units for the lab's user, in `run_id` or a run of its own. Raises WouldBlock, AlreadyHeld, NotHeld (timeout)."""
     own_run = run_id is None
     if run_id is None:
+        assert root is not None
         run_id = new_run
         start = StartRun(
-            run_id=run_id, name=f"claim-{lab.user}", root=str(root), host=host, session_id=lab.session_id, user=lab.user,
+            run_id=run_id, name=own_name(lab), root=str(root), host=host, session_id=lab.session_id, user=lab.user,
             session_kind=lab.kind,
         )  # fmt: skip
         await lab._connection.ask(start, object)
@@ -143,3 +144,22 @@ async def give_back(lab: Lab, ticket: int | None, own_run: str | None) -> None:
     if own_run is not None:
         with contextlib.suppress(NotFound):
             await lab._connection.ask(EndRun(run_id=own_run), Done)
+
+
+async def release(lab: Lab, tickets: tuple[int, ...], units: tuple[str, ...]) -> None:
+    """Give back these tickets of the lab's user, or all, and end the runs that were opened for them."""
+    tables = (await lab._connection.ask(GetState(), View)).data["tables"]
+    mine = [row for row in tables["locks"].values() if row["owner"] == lab.owner]
+    await lab._connection.ask(Release(owner=lab.owner, tickets=tickets, units=units), Done)
+    if units:
+        return
+    opened = {key for key, row in tables["runs"].items() if row["name"] == own_name(lab) and row["status"] == "open"}
+    kept = {row["run_id"] for row in mine if tickets and row["ticket"] not in tickets}
+    for run_id in {row["run_id"] for row in mine} & opened - kept:
+        with contextlib.suppress(NotFound, Refused):
+            await lab._connection.ask(EndRun(run_id=run_id), Done)
+
+
+def own_name(lab: Lab) -> str:
+    """Of the runs that are opened for a claim alone. Nobody else's have spaces in their names."""
+    return f"claim by {lab.user}"

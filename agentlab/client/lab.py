@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import os
 import platform
-import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentlab.__about__ import __version__
-from agentlab.core.commands import Answer, Done, Opened, Release, StartRun
+from agentlab.core.commands import Answer, Done, Opened, StartRun
 from agentlab.core.turn import PLANE
 from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
 from agentlab.link.client import hello
@@ -29,6 +27,7 @@ from .rows import Row, Tables, find_agents, one_line
 from .run import Run
 from .target import Target
 from .text import line
+from .who import host_name, kind_here, user_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +53,7 @@ class Lab:
 
     def __init__(self, target: Target, *, kind: str | None = None) -> None:
         self.home = target.home
-        self.kind = kind or _kind_here()
+        self.kind = kind or kind_here()
         self.user = user_name()
         self.session_id = spec.new_id("s")
         self._target = target
@@ -128,9 +127,11 @@ class Lab:
         **options: Any,
     ) -> AgentHandle:
         """Spawn an agent in a run of its own, which ends with it. Options: those of `Run.spawn`."""
+        if unknown := sorted(set(options) - spec.OPTIONS):
+            raise BadRequest(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(spec.OPTIONS))}.")
+        self._check_kind(kind)
         root = spec.workspace(workdir, self.home)
         definition = spec.define(kind, task, root=root, name=name, **options)
-        self._check_kind(kind)
         run = self._start_run(name or kind, root, "arrival", "implicit", auto_end=True)
         try:
             return run._spawn(definition)
@@ -275,7 +276,7 @@ class Lab:
         Waits for its turn, for at most `timeout` seconds (then NotHeld); `wait=False`: WouldBlock at once. Ctrl-C leaves
         the queue. renew: keep it as long as this process lives; else it ends after `ttl` seconds.
         """
-        root = spec.workspace(workdir, self.home) if run is None or run.root is None else run.root
+        root = spec.workspace(workdir, self.home) if run is None else run.root
         wanted = spec.canonical_units(units, root)
         if not wanted:
             raise BadRequest("Claim what? Name work units, for example 'file:src/a.py' or 'dir:src'.")
@@ -287,7 +288,7 @@ class Lab:
 
     def release(self, *tickets: int, units: str | Sequence[str] = ()) -> None:
         """Give back tickets of yours, or everything. What you do not hold any more is no error."""
-        self._ask(Release(owner=self.owner, tickets=tickets, units=spec.canonical_units(units, None)), Done)
+        background.call(hold.release(self, tickets, spec.canonical_units(units, None)))
 
     def answer(self, approval: str, answer: str = "", *, status: str = "answered") -> None:
         """Answer a question of an agent. status: answered | approved | denied. Raises Refused: somebody was first, and who."""
@@ -316,10 +317,9 @@ class Lab:
         return background.call(self._find_database())
 
     async def _find_database(self) -> Path:
-        welcome = self._connection.welcome
-        if welcome is None:  # the log can be read while no plane runs: ask only once where it is
+        if self._connection.welcome is None:  # the log can be read while no plane runs: ask only once where it is
             await self._connection.link()
-            welcome = self._connection.welcome
+        welcome = self._connection.welcome
         path = Path(welcome.database) if welcome is not None and welcome.database else None
         if path is None or not path.exists():
             raise Unavailable(
@@ -363,25 +363,3 @@ def _let_go(connection: Connection, pid: int) -> None:
     """A lab that nobody holds any more: end its link, unless that is of the process we forked from."""
     if pid == os.getpid() and not connection.closed:
         background.submit(connection.close())
-
-
-def host_name() -> str:
-    """The machine whose disk holds a workspace, as every part of agentlab on it calls it: its node name.
-
-    A machine id would survive a renaming, but containers that share a disk differ in it or lack it, and people cannot
-    read it. Two machines of one name that share a plane would be taken for one.
-    """
-    return platform.node() or "localhost"
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's uid without a name
-        return f"uid-{os.getuid()}"
-
-
-def _kind_here() -> str:
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return "notebook" if getattr(shell, "kernel", None) is not None else "python"

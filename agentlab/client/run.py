@@ -73,18 +73,19 @@ class Run:
         kind: script (`steps`), python (`code`), claude, ... (`task`, a prompt). claims: units taken, all or none, before
         its first action; `claims_mode` exclusive | shared. claims_policy: what a write outside any claim does, implicit |
         explicit (None: as the run says). env: NAME -> `env:NAME` or `file:/path`, resolved here and never logged, or a literal.
+        What the kind logs in with (`spec.CREDENTIALS`) is passed on by itself where it is exported here.
         boundary: tools | native. priority: operator | normal | background. ttl: s that its locks live without a sign of life.
         resume: the vendor's session to go on from. options: of the driver.
 
         Raises BadRequest (an unknown kind, a task that does not fit it, a reference that leads nowhere), NameTaken.
         """
+        self._lab._check_kind(kind)
         definition = spec.define(
             kind, task, root=self.root, name=name, steps=steps, code=code, claims=claims, claims_mode=claims_mode,
             claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,
             instructions=instructions, tools=tools, permissions=permissions, memory=memory, runtime=runtime, resume=resume,
             options=options,
         )  # fmt: skip
-        self._lab._check_kind(kind)
         return self._spawn(definition)
 
     def _spawn(self, definition: spec.Definition) -> AgentHandle:

@@ -34,6 +34,12 @@ class Definition(NamedTuple):
         return f"Definition(spec={self.spec!r})"
 
 
+CREDENTIALS = {
+    "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN"),
+}
+"""What an agent of a kind logs in with. Exported here, it is passed on by reference, as `env=` would; nothing else is."""
+
+
 def new_id(prefix: str, now_ms: int | None = None) -> str:
     """An id that sorts by time: 9 base32 digits of milliseconds, then 6 of luck."""
     number = ((time.time_ns() // 1_000_000 if now_ms is None else now_ms) << 30) | secrets.randbits(30)
@@ -173,11 +179,18 @@ def define(
     priority: str = "normal",
     ttl: Any = 60.0,
     options: Mapping[str, JSON] | None = None,
+    role: str = "",
+    model: str | None = None,
+    instructions: str = "",
+    memory: str = "none",
+    runtime: str | None = None,
+    resume: str | None = None,
     environ: Mapping[str, str] | None = None,
-    **rest: Any,
 ) -> Definition:
-    """`rest`: role, model, instructions, memory, runtime, resume, as `AgentSpec` has them. Raises BadRequest, OutsideWorkspace."""
-    references, values = resolve_env(env or {}, os.environ if environ is None else environ)
+    """What each means: `Run.spawn`. `root`: the workspace, where it is here. Raises BadRequest, OutsideWorkspace."""
+    here, given = os.environ if environ is None else environ, env or {}
+    exported = {key: f"env:{key}" for key in CREDENTIALS.get(kind, ()) if key in here and key not in given}
+    references, values = resolve_env({**exported, **given}, here)
     if not isinstance(ttl, int | float) or not 0 < ttl < float("inf"):
         raise BadRequest(f"ttl is a number of seconds above 0, not {ttl!r}.")
     fields = {
@@ -194,7 +207,12 @@ def define(
         "priority": one_of("priority", priority, [p.value for p in Priority]),
         "ttl": float(ttl),
         "options": dict(options or {}),
-        **rest,
+        "role": role,
+        "model": model,
+        "instructions": instructions,
+        "memory": memory,
+        "runtime": runtime,
+        "resume": resume,
     }
     try:
         plain = msgspec.json.decode(msgspec.json.encode(fields))
@@ -206,3 +224,7 @@ def define(
         return Definition(msgspec.convert(plain, AgentSpec), values)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The definition of a {kind} agent: {error}.") from None
+
+
+OPTIONS = frozenset(define.__kwdefaults__ or ()) - {"environ", "root"}
+"""What can be said of an agent beside its kind and task."""

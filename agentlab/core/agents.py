@@ -49,8 +49,8 @@ REPORTED: Final = (
 
 def spawn(turn: Turn, c: Spawn) -> AnyReply:
     state, spec = turn.state, c.spec
-    if c.rid and (known := state.requests.get(c.rid)) is not None:
-        return Spawned(agent=known, task_id=state.agents[known].task_id)
+    if c.rid and (made := state.requests.get(c.rid)) is not None:
+        return Spawned(agent=made[1], task_id=state.agents[made[1]].task_id)
     turn.run(c.run_id)
     _check_kind(turn, spec)
     if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
@@ -73,8 +73,8 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
         _, _, count = before.agent_id.partition("#")
         agent_id = f"{name}#{int(count or 1) + 1}"
     user = f"user:{state.runs[c.run_id].user}"
-    goal = _goal(spec)
-    task_id = runs.new_task(turn, c.run_id, goal, c.parent_task, f"{c.run_id}/{agent_id}", None, user)
+    task = e.TaskCreate(goal=_goal(spec), parent=c.parent_task, owner=f"{c.run_id}/{agent_id}")
+    task_id = runs.new_task(turn, c.run_id, task, user)
     turn.emit(c.run_id, agent_id, e.AgentStart(spec=spec, rid=c.rid), task_id=task_id, name=name, status="queued")
     key = f"{c.run_id}/{agent_id}"
     turn.leases.since[key] = turn.now.mono
@@ -127,7 +127,8 @@ def report(turn: Turn, c: Report) -> AnyReply:
         )  # fmt: skip
         last = entry.n
     state.journals[c.agent] = last
-    turn.leases.renew(c.agent, turn.now.mono)
+    if agent.status not in ENDED:
+        turn.leases.renew(c.agent, turn.now.mono)
     return Done()
 
 
@@ -203,13 +204,15 @@ def signal(turn: Turn, c: Signal) -> AnyReply:
 
 
 def send(turn: Turn, c: SendText) -> AnyReply:
+    if c.rid and (made := turn.state.requests.get(c.rid)) is not None:
+        return Created(id=made[1])
     agent = turn.live(c.agent)
     if agent.status == "stopping":
         raise Refused(f"Agent {agent.name!r} is being stopped; it takes no more messages.")
     if not c.text.strip():
         raise BadRequest("There is nothing in this message.")
     sent = turn.emit(
-        agent.run_id, f"user:{c.by}", e.Message(role="user", text=c.text, to=c.agent),
+        agent.run_id, f"user:{c.by}", e.Message(role="user", text=c.text, to=c.agent, rid=c.rid),
         task_id=agent.task_id, status="interrupt" if c.interrupt else None,
     )  # fmt: skip
     return Created(id=str(sent.seq))

@@ -87,8 +87,11 @@ def give_up(turn: Turn, ticket: Ticket, units: tuple[str, ...], reason: str, fre
     """Take units off a ticket, noting in `freed` what others may have now. `promote` afterwards."""
     if not ticket.token:
         reason, units = reason or "cancelled", ticket.units
-    chains = [c for u, c in zip(ticket.units, ticket.chains, strict=True) if u in units]
-    _free(freed, nodes_of(chains, ticket.mode))
+    if len(units) == len(ticket.units):
+        _free(freed, ticket.nodes)
+    else:
+        chains = [c for u, c in zip(ticket.units, ticket.chains, strict=True) if u in units]
+        _free(freed, nodes_of(chains, ticket.mode))
     body = LockRelease(ticket=ticket.ticket, owner=ticket.owner, units=units, reason=reason)
     turn.emit(ticket.run_id, _actor(ticket), body, unit=_unit(units), status=reason or None)
 

@@ -59,6 +59,9 @@ class Spawn(Command, frozen=True, tag="spawn"):
     parent_task: str | None = None
     secrets: dict[str, str] = {}
 
+    def __repr__(self) -> str:  # the secrets stay out of logs and tracebacks
+        return f"Spawn(run_id={self.run_id!r}, spec={self.spec!r}, secrets={sorted(self.secrets)})"
+
 
 class CreateTask(Command, frozen=True, tag="create_task"):
     run_id: str

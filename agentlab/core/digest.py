@@ -28,13 +28,10 @@ def fields_of(body: type[Body]) -> tuple[str, ...]:
 
 def projection(event: Event) -> tuple[Any, ...]:
     """The deterministic part of an event, as values that JSON can hold."""
-    body = event.body
-    values = [_local(getattr(body, f), event.run_id) for f in fields_of(type(body))]
-    return (VERSION, event.type, event.actor, event.name, event.unit, event.status, values)
-
-
-def _local(value: Any, run_id: str) -> Any:
-    return value.removeprefix(f"{run_id}/") if isinstance(value, str) else value
+    body, prefix = event.body, f"{event.run_id}/"
+    values = [getattr(body, f) for f in fields_of(type(body))]
+    local = [v.removeprefix(prefix) if type(v) is str else v for v in values]
+    return (VERSION, event.type, event.actor, event.name, event.unit, event.status, local)
 
 
 def dhash(event: Event) -> str:

@@ -74,10 +74,12 @@ class RunEnd(Body, frozen=True, tag="run.end"):
 
 
 class TaskCreate(Body, frozen=True, tag="task.create"):
+    NONDET = frozenset({"rid"})
     goal: str
     parent: str | None = None
     owner: str | None = None
     input: JSON = None
+    rid: str = ""
 
 
 class TaskUpdate(Body, frozen=True, tag="task.update"):
@@ -153,9 +155,11 @@ class AgentEnd(Body, frozen=True, tag="agent.end"):
 class Message(Body, frozen=True, tag="message"):
     """A text to or from an agent. role: user | assistant | thinking | system."""
 
+    NONDET = frozenset({"rid"})
     role: str
     text: str
     to: str = ""
+    rid: str = ""  # id of the request, so that a repeat is not a second message
 
 
 class ModelCall(Body, frozen=True, tag="model.call"):

@@ -60,10 +60,13 @@ def nodes_of(chains: Iterable[Chain], mode: Mode) -> Nodes:
     above = modes.ABOVE[leaf]
     nodes: Nodes = {}
     for chain in chains:
-        for node in chain[:-1]:
-            nodes[node] = modes.join(nodes[node], above) if node in nodes else above
-        node = chain[-1]
-        nodes[node] = modes.join(nodes[node], leaf) if node in nodes else leaf
+        own = dict.fromkeys(chain, above)
+        own[chain[-1]] = leaf
+        if not nodes:
+            nodes = own
+            continue
+        for node, mode_there in own.items():
+            nodes[node] = modes.join(nodes[node], mode_there) if node in nodes else mode_there
     return nodes
 
 
@@ -79,14 +82,16 @@ def place_before(other: tuple[int, ...], ticket: int) -> tuple[int, ...]:
 
 
 class _Node:
+    """Who is at a node, by mode. A mode that nobody has or wants there is not in it."""
+
     __slots__ = ("held", "waiting")
 
     def __init__(self) -> None:
-        self.held: list[dict[str, int]] = [{}, {}, {}, {}, {}]  # mode -> owner -> how many tickets
-        self.waiting: list[list[Ticket]] = [[], [], [], [], []]  # mode -> tickets by key
+        self.held: dict[int, dict[str, int]] = {}  # mode -> owner -> how many tickets
+        self.waiting: dict[int, list[Ticket]] = {}  # mode -> tickets by key
 
     def empty(self) -> bool:
-        return not any(self.held) and not any(self.waiting)
+        return not self.held and not self.waiting
 
 
 _by_key = attrgetter("key")
@@ -99,6 +104,7 @@ class LockTable:
         self.ended: deque[Ended] = deque(maxlen=remember)
         self.forgotten = 0  # grants that ended up to this log position may be missing in `ended`
         self._nodes: dict[str, _Node] = {}
+        self._waiting = 0  # tickets that hang without a token: mostly none, and then much need not be looked for
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -108,15 +114,17 @@ class LockTable:
             node = self._nodes.get(name)
             if node is None:
                 continue
-            for other in modes.CONFLICTS[mode]:
-                held = node.held[other]
-                if held and (len(held) > 1 or owner not in held):
+            conflicts = modes.CONFLICTS[mode]
+            for other, held in node.held.items():
+                if other in conflicts and (len(held) > 1 or owner not in held):
                     return True
-                for waiter in node.waiting[other]:
-                    if waiter.key >= key:
-                        break
-                    if waiter.owner != owner:
-                        return True
+            for other, queue in node.waiting.items():
+                if other in conflicts:
+                    for waiter in queue:
+                        if waiter.key >= key:
+                            break
+                        if waiter.owner != owner:
+                            return True
         return False
 
     def blockers(self, owner: str, nodes: Mapping[str, int], key: tuple[int, ...]) -> list[Ticket]:
@@ -127,12 +135,12 @@ class LockTable:
             if node is None:
                 continue
             for other in modes.CONFLICTS[mode]:
-                for holder in node.held[other]:
+                for holder in node.held.get(other, ()):
                     if holder != owner:
                         for t in self.by_owner[holder].values():
                             if t.token and t.nodes.get(name) == other:
                                 found[t.ticket] = t
-                for waiter in node.waiting[other]:
+                for waiter in node.waiting.get(other, ()):
                     if waiter.key >= key:
                         break
                     if waiter.owner != owner:
@@ -141,25 +149,29 @@ class LockTable:
 
     def overtakable(self, owner: str, nodes: Mapping[str, int]) -> list[Ticket]:
         """The waiting tickets that conflict with this request, last first."""
+        if not self._waiting:
+            return []
         found: dict[int, Ticket] = {}
         for name, mode in nodes.items():
             node = self._nodes.get(name)
             if node is not None:
                 for other in modes.CONFLICTS[mode]:
-                    found |= {w.ticket: w for w in node.waiting[other] if w.owner != owner}
+                    found |= {w.ticket: w for w in node.waiting.get(other, ()) if w.owner != owner}
         return sorted(found.values(), key=_by_key, reverse=True)
 
     def ready(self, freed: Mapping[str, int]) -> Iterator[Ticket]:
         """The waiting tickets that can be granted now that `freed` was given up, in order. Grant each before the next."""
+        if not self._waiting:
+            return
         waiting: dict[int, Ticket] = {}
         for name, mode in freed.items():
             node = self._nodes.get(name)
             if node is None:
                 continue
             for other in modes.CONFLICTS[mode]:
+                queue = node.waiting.get(other, [])
                 # Those behind the first exclusive waiter of a node conflict with it: they cannot be next.
-                queue = node.waiting[other][:1] if other >= modes.SIX else node.waiting[other]
-                waiting |= {t.ticket: t for t in queue}
+                waiting |= {t.ticket: t for t in (queue[:1] if other >= modes.SIX else queue)}
         for ticket in sorted(waiting.values(), key=_by_key):
             if not self.blocked(ticket.owner, ticket.nodes, ticket.key):
                 yield ticket
@@ -191,7 +203,7 @@ class LockTable:
             if node is not None:
                 # A write below the unit shows as an intention on the unit itself.
                 for mode in (modes.X, modes.SIX, modes.IX) if name == chain[-1] else (modes.X, modes.SIX):
-                    if any(holder != owner for holder in node.held[mode]):
+                    if any(holder != owner for holder in node.held.get(mode, ())):
                         return True
         on, below = set(chain), chain[-1].rstrip("/") + "/"
         for ended in reversed(self.ended):
@@ -244,31 +256,37 @@ class LockTable:
         if ticket.token and modes.INDEX[ticket.mode] >= modes.SIX:
             if len(self.ended) == self.ended.maxlen:
                 self.forgotten = self.ended[0].position
-            self.ended.append(Ended(position, ticket.owner, frozenset(c[-1] for c in chains)))
+            self.ended.append(Ended(position, ticket.owner, frozenset([c[-1] for c in chains])))
 
     def _hang(self, ticket: Ticket) -> None:
+        self._waiting += not ticket.token
         for name, mode in ticket.nodes.items():
             node = self._nodes.get(name)
             if node is None:
                 node = self._nodes[name] = _Node()
             if ticket.token:
-                held = node.held[mode]
+                held = node.held.setdefault(mode, {})
                 held[ticket.owner] = held.get(ticket.owner, 0) + 1
             else:
-                insort(node.waiting[mode], ticket, key=_by_key)
+                insort(node.waiting.setdefault(mode, []), ticket, key=_by_key)
 
     def _unhang(self, ticket: Ticket) -> None:
+        self._waiting -= not ticket.token
         for name, mode in ticket.nodes.items():
             node = self._nodes[name]
             if ticket.token:
                 held = node.held[mode]
                 if held[ticket.owner] == 1:
                     del held[ticket.owner]
+                    if not held:
+                        del node.held[mode]
                 else:
                     held[ticket.owner] -= 1
             else:
                 queue = node.waiting[mode]
                 del queue[bisect_left(queue, ticket.key, key=_by_key)]
+                if not queue:
+                    del node.waiting[mode]
             if node.empty():
                 del self._nodes[name]
 

@@ -78,19 +78,23 @@ def close(turn: Turn, run_id: str, status: str, reason: str = "", final_tree: st
 
 
 def create_task(turn: Turn, c: CreateTask) -> AnyReply:
+    if c.rid and (made := turn.state.requests.get(c.rid)) is not None:
+        return Created(id=made[1])
     run = turn.run(c.run_id)
     if c.owner is not None:
         turn.agent(c.owner)
-    return Created(id=new_task(turn, c.run_id, c.goal, c.parent, c.owner, c.input, f"user:{run.user}"))
+    body = TaskCreate(goal=c.goal, parent=c.parent, owner=c.owner, input=c.input, rid=c.rid)
+    return Created(id=new_task(turn, c.run_id, body, f"user:{run.user}"))
 
 
-def new_task(turn: Turn, run_id: str, goal: str, parent: str | None, owner: str | None, input: JSON, actor: str) -> str:
+def new_task(turn: Turn, run_id: str, task: TaskCreate, actor: str) -> str:
+    """Put a task in the tree; its id."""
+    parent, goal = task.parent, task.goal
     if parent is not None and f"{run_id}/{parent}" not in turn.state.tasks:
         raise NotFound(f"There is no task {parent!r} in this run to put a task under.", task=parent)
     task_id = f"t{turn.state.runs[run_id].tasks + 1}"
     turn.emit(
-        run_id, actor, TaskCreate(goal=goal, parent=parent, owner=owner, input=input),
-        task_id=task_id, status="pending", name=goal[:80],
+        run_id, actor, task, task_id=task_id, status="pending", name=goal[:80]
     )  # fmt: skip
     return task_id
 

@@ -65,7 +65,8 @@ def tick(turn: Turn) -> AnyReply:
     for row in list(state.runtimes.values()):
         _check_runtime(turn, row)
     for run in list(state.runs.values()):
-        session = turn.leases.seen.get(f"session:{run.session_id}", float("-inf"))
+        # A session that was not seen yet may be one that has not come back yet, after a restart.
+        session = turn.leases.seen.setdefault(f"session:{run.session_id}", now.mono)
         idle = now.wall - run.touched > rules.idle_run * 1e9 and now.mono - session > rules.idle_run
         if run.status == "open" and run.run_id != PLANE and not run.live and idle:
             runs.close(turn, run.run_id, "done", "nothing happened and its session is gone")

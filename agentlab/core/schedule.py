@@ -1,4 +1,5 @@
-"""In which order the crossings of a run's agents are decided. A crossing is a claim or a release.
+"""In which order the crossings of a run's agents are decided. A crossing is a claim, a release, or the agent's end:
+whatever takes a lock or gives it back.
 
 `arrival`: as they come; the order is in the log. `turns`: agents take turns in task order, so that the order depends on
 what each does and not on how fast. `recorded`: the order of an earlier run is enforced, for replay.

@@ -39,7 +39,7 @@ class State:
         self.locks = LockTable()
         self.latest: dict[tuple[str, str], str] = {}  # (run, name) -> the newest agent of that name
         self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
-        self.requests: dict[str, str] = {}  # rid of a spawn -> agent
+        self.requests: dict[str, tuple[str, str]] = {}  # rid -> run, and what was made: an agent, a task, a message
         self.journals: dict[str, int] = {}  # agent -> last entry of its journal that is in the log
 
     # --- the fold ----------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class State:
         """Where these units hang, by the workspace of the run."""
         run = self.runs.get(run_id)
         host, root = (run.host, run.root) if run else ("", "/")
-        return tuple(chain(unit, host, root) for unit in units)
+        return tuple([chain(unit, host, root) for unit in units])
 
     def forget_run(self, run_id: str) -> None:
         """Drop the rows of an ended run from memory. The log keeps them."""
@@ -68,11 +68,11 @@ class State:
                 self.changed.add((table, key))
                 if isinstance(agent, Agent):
                     self.latest.pop((run_id, agent.name), None)
-                    self.requests.pop(agent.rid, None)
                     self.journals.pop(key, None)
         for key in [k for k, q in self.approvals.items() if q.run_id == run_id]:
             del self.approvals[key]
             self.changed.add(("approvals", key))
+        self.requests = {rid: made for rid, made in self.requests.items() if made[0] != run_id}
         if self.runs.pop(run_id, None):
             self.changed.add(("runs", run_id))
 
@@ -196,6 +196,8 @@ class State:
             input=body.input, created=event.ts, updated=event.ts,
         )  # fmt: skip
         self.changed |= {("tasks", key), ("runs", event.run_id)}
+        if body.rid:
+            self.requests[body.rid] = (event.run_id, event.task_id or "")
 
     def _task_update(self, event: Event, body: e.TaskUpdate) -> None:
         key = f"{event.run_id}/{event.task_id}"
@@ -223,7 +225,7 @@ class State:
         self.latest[(event.run_id, event.name or event.actor)] = key
         self.journals.setdefault(key, 0)
         if body.rid:
-            self.requests[body.rid] = key
+            self.requests[body.rid] = (event.run_id, key)
         self.changed |= {("agents", key), ("runs", event.run_id)}
 
     def _agent_state(self, event: Event, body: e.AgentState) -> None:
@@ -260,6 +262,8 @@ class State:
         if body.to and (agent := self.agents.get(body.to)) is not None and body.role == "user":
             agent.mail.append(Mail(seq=event.seq, text=body.text, interrupt=event.status == "interrupt"))
             self.changed.add(("agents", body.to))
+        if body.rid:
+            self.requests[body.rid] = (event.run_id, str(event.seq))
 
     def _model_call(self, event: Event, body: e.ModelCall) -> None:
         agent = self._actor(event)

@@ -85,8 +85,9 @@ def chain(unit: str, host: str, root: str) -> Chain:
             nodes.append(at)
         return tuple(nodes)
     if kind in WORKSPACE_KINDS:
-        return (f"{host}:{root}:{kind}", f"{host}:{root}:{kind}:{name}")
-    return (f"{host}::{kind}", f"{host}::{kind}:{name}")
+        top = f"{host}:{kind}:{root.rstrip('/')}"
+        return (top, f"{top}\0{name}")  # no path has a NUL, so no path is taken for a name
+    return (f"{host}:{kind}", f"{host}:{kind}:{name}")
 
 
 def covers(held: str, wanted: str) -> bool:

@@ -69,7 +69,9 @@ def parse(table: Table, args: Sequence[str], face: Face) -> Any:
         with click.Context(command, info_name=f"{table.name} {args[0]}") as ctx:
             return Words(command.get_help(ctx))
     try:
-        return table.main(list(args), prog_name=table.name, standalone_mode=False, obj=face)
+        # Not `table.main`: that turns Ctrl-C into an exception of click's own, and prints.
+        with table.make_context(table.name, list(args), obj=face) as ctx:
+            return table.invoke(ctx)
     except click.ClickException as error:
         raise BadRequest(explained(error)) from None
 

@@ -114,13 +114,17 @@ class Stream:
 
 def rendered(value: Listing, width: int = 160) -> str:
     """As plain text, without colour."""
-    out = console(io.StringIO(), width=width)
+    out = console(io.StringIO(), width=width, color=False)
     out.print(value)
     return out.file.getvalue().rstrip("\n")  # type: ignore[attr-defined,no-any-return]
 
 
-def console(file: Any = None, *, width: int | None = None, stderr: bool = False) -> Console:
+def console(file: Any = None, *, width: int | None = None, stderr: bool = False, color: bool = True) -> Console:
     """Where things are printed: nothing in a text is taken for markup, a link or a sign."""
     from rich.console import Console
 
-    return Console(file=file, width=width, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    return Console(
+        file=file, width=width, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False,
+        color_system="auto" if color else None,
+        force_jupyter=False,  # in a kernel rich would show what it prints as an output of its own, whatever the file
+    )  # fmt: skip

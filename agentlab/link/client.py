@@ -25,6 +25,7 @@ from .frames import (
     header,
 )
 from .messages import MAX_FRAME, AnyRequest, AnyResponse, Hello, Message, Unsubscribe, Welcome
+from .streams import StreamProtocol
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -242,7 +243,7 @@ async def _open(address: str, client: LinkClient) -> Line:
     raise BadRequest(f"{address!r} is no address of a plane. Write unix:/path or ws://host:port/link.")
 
 
-class _Stream(asyncio.Protocol):
+class _Stream(StreamProtocol):
     """A unix socket."""
 
     _transport: asyncio.Transport
@@ -265,7 +266,7 @@ class _Stream(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: memoryview) -> None:
         for frame in self._reader.feed(data):
             self._client.take(frame)
         if self._reader.error:

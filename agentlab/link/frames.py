@@ -145,7 +145,7 @@ class FrameReader(Generic[F]):
         self._buffer = bytearray()
         self._need = HEADER  # bytes until there is something new to look at
 
-    def feed(self, data: bytes) -> list[F]:
+    def feed(self, data: bytes | memoryview) -> list[F]:
         """The frames that `data` completes, those before an error included."""
         if self.error:
             return []

@@ -15,6 +15,7 @@ from . import sockets
 from .frames import FrameReader, ServerFrame, decode_request, header
 from .messages import MAX_FRAME
 from .peer import Handler, Peer
+from .streams import StreamProtocol
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
@@ -53,6 +54,7 @@ class Server:
         self.path = path
         self._handler = handler
         self._streams: set[_Stream] = set()
+        self._unsent: list[_Stream] = []
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._inode = path.stat().st_ino
@@ -93,6 +95,17 @@ class Server:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
+    def _send_soon(self, stream: _Stream) -> None:
+        """What all peers are sent within one turn of the loop is written in the next: a write for each peer."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(stream)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for stream in unsent:
+            stream.flush()
+
     def _joined(self, stream: _Stream) -> None:
         self._streams.add(stream)
         if self._listener is None:  # it was accepted while the server closed
@@ -104,7 +117,7 @@ class Server:
             self._empty.set()
 
 
-class _Stream(asyncio.Protocol):
+class _Stream(StreamProtocol):
     """One connection of a stream socket: the channel of its peer. What is sent within one turn of the loop is one write."""
 
     _transport: asyncio.Transport
@@ -125,7 +138,7 @@ class _Stream(asyncio.Protocol):
         self._server._joined(self)
         self.peer.begin()
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: memoryview) -> None:
         for frame in self._reader.feed(data):
             self.peer.take(frame)
         if self._reader.error:
@@ -147,11 +160,11 @@ class _Stream(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._server._send_soon(self)
         self._out += (header(payload), payload)
         self._out_bytes += len(payload)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
@@ -159,7 +172,7 @@ class _Stream(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
         self._linger = self._loop.call_later(LINGER, self._transport.abort)
 

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Answered = Callable[[c.AnyReply | AgentlabError], None]
 Committed = Callable[[Sequence[Event]], None]
 Crossing = tuple[c.AnyCommand, Answered]
+_CROSSINGS = (c.Claim, c.Release)
 
 
 def clock() -> Instant:
@@ -99,7 +100,7 @@ class Engine:
         if self.failure:
             answered(Unavailable(self.failure))
             return
-        if isinstance(command, c.Claim | c.Release) and (turns := self._schedule(command)) is not None:
+        if isinstance(command, _CROSSINGS) and (turns := self._schedule(command)) is not None:
             turns.offer(command.owner, (command, answered))
             self._cross(turns)
             return
@@ -206,7 +207,9 @@ class Engine:
         self.failure = f"The log cannot be written ({error}); nothing is granted until it can. Try again."
         published = self.committed
         unknown = OutcomeUnknown(f"{error} Whether it happened is not known yet; repeat the request with the same id.")
-        told = unknown if isinstance(error, Unavailable) else error  # else nothing of the batch is there, and never will be
+        told = (
+            unknown if isinstance(error, Unavailable) else error
+        )  # else nothing of the batch is there, and never will be
         for answered, _ in answers:
             _answer(answered, told)
         for answered, _ in self._answers:

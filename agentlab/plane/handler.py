@@ -95,6 +95,10 @@ class PlaneHandler:
             return
         check(peer.identity, request)
         match request:
+            case c.StartRun() | c.EndRun():
+                self._later(peer, id, self.carry_out(request))
+            case c.Command():
+                self._command(peer, id, request)
             case m.WaitTicket(ticket=ticket, timeout=timeout):
                 owner = None if peer.identity == ADMIN else peer.identity
                 self.tickets.wait(ticket, owner, timeout, lambda told: _answer(peer, id, told))
@@ -116,10 +120,6 @@ class PlaneHandler:
                 self._wait_agent(peer, id, request)
             case m.GetState() | m.GetEvents() | m.GetLogs() | m.GetBlob() | m.Admin():
                 self._later(peer, id, self.look_up(request))
-            case c.StartRun() | c.EndRun():
-                self._later(peer, id, self.carry_out(request))
-            case _:
-                self._command(peer, id, request)
 
     def _hello(self, peer: Peer, id: int, hello: m.Hello) -> None:
         identity = self.authority.identify(hello.token)

@@ -261,6 +261,10 @@ class Supervisor:
             case c.Spawn(secrets=secrets), c.Spawned(agent=agent):
                 if secrets:
                     self._secrets[agent] = secrets
+            case c.Ask(approval=approval), _:  # asked again after the connection was lost: it may be answered since
+                question = self.engine.state.approvals.get(approval)
+                if question is not None and question.status != "asked":
+                    self._push_answer(question.agent, approval, question.status, question.answer)
             case c.Signal(agent=agent, verb="stop" | "kill" as verb), _:
                 self._push(agent, Message(verb=verb))
                 self._stop(agent, now=verb == "kill")
@@ -293,6 +297,9 @@ class Supervisor:
         if peer is not None:
             peer.push(0, message)
 
+    def _push_answer(self, agent: str, approval: str, status: str, answer: str) -> None:
+        self._push(agent, Message(verb="answer", text=answer, data={"approval": approval, "status": status}))
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -310,8 +317,7 @@ class Supervisor:
                     data: e.JSON = {"seq": event.seq, "interrupt": event.status == "interrupt"}
                     self._push(agent, Message(verb="send", text=text, data=data))
                 case e.Approval(approval=approval, answer=answer) if event.status != "asked":
-                    data = {"approval": approval, "status": event.status}
-                    self._push(f"{event.run_id}/{event.actor}", Message(verb="answer", text=answer, data=data))
+                    self._push_answer(f"{event.run_id}/{event.actor}", approval, event.status or "", answer)
                 case e.LockExpire(owner=owner, ticket=ticket, reason=reason):
                     self._push(owner, Message(verb="revoked", data={"ticket": ticket, "reason": reason}))
                 case e.LockRelease(owner=owner, ticket=ticket, reason="operator"):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 
 from agentlab.core.commands import Claim, Granted, Hired, Queued, Release
 from agentlab.core.events import Mode
-from agentlab.errors import AgentlabError, NotFound, NotHeld, PlaneUnavailable, Unavailable, WouldBlock, ordinal
+from agentlab.errors import AgentlabError, NotFound, NotHeld, PlaneUnavailable, WouldBlock, ordinal
 from agentlab.link.messages import AnyResponse, Leases, Renew, WaitTicket
 
 from .leases import LocalLeases
@@ -156,7 +156,7 @@ class Claims:
                 last = time.monotonic()
                 try:
                     await self._renew()
-                except Unavailable as error:
+                except AgentlabError as error:
                     log.debug("no heartbeat: %s", error)
 
     # --- one claim ---------------------------------------------------------------------------------------------
@@ -230,14 +230,13 @@ class Claims:
                 asked = WaitTicket(ticket=ticket, timeout=max(step, 0.0))
                 try:
                     answer = await self._in_time(self._uplink.ask(asked), waiting)
+                    if isinstance(answer, Granted):
+                        await self._in_time(self._confirm(answer, since), waiting)
+                        return answer
                 except PlaneUnavailable:
+                    self.leases.drop(ticket)
                     self._keep(ticket, waiting)
                     raise
-                if isinstance(answer, Granted):
-                    self._hold(answer, since)
-                    if self.leases.left(ticket) < answer.ttl / 2:
-                        await self._in_time(self._renew_surely(), waiting)
-                    return answer
                 if isinstance(answer, Queued):
                     place, since = answer, sent
         except asyncio.CancelledError:
@@ -258,6 +257,16 @@ class Claims:
     def _hold(self, granted: Granted, since: float) -> None:
         self.leases.add(granted, since)
         self._new_lease.set()
+
+    async def _confirm(self, granted: Granted, since: float) -> None:
+        """Hold what was granted at some time after `since`; where that may be long ago, ask whether it still is."""
+        self._hold(granted, since)
+        if self.leases.left(granted.ticket) < granted.ttl / 2:
+            await self._renew_surely()
+        if self.leases.left(granted.ticket) <= 0:
+            raise NotFound(
+                f"Ticket {granted.ticket} was granted, and its lease has ended since.", ticket=granted.ticket
+            )
 
     def _give_back(self, tickets: tuple[int, ...], units: tuple[str, ...] = (), reason: str = "") -> asyncio.Task[Any]:
         """Released for sure, whether or not somebody waits for it."""

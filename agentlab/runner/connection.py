@@ -32,6 +32,7 @@ from agentlab.errors import (
     Refused,
 )
 from agentlab.link.client import OnMessage
+from agentlab.link.journal import Journal, path_of
 from agentlab.link.messages import (
     MAX_FRAME,
     AnyRequest,
@@ -43,7 +44,6 @@ from agentlab.link.messages import (
 from agentlab.runtimes.base import Launch
 
 from .claims import Claims
-from .journal import Journal, path_of
 from .redaction import Redactor
 from .uplink import Uplink
 

@@ -13,13 +13,12 @@ import msgspec
 from agentlab import processes
 from agentlab.runtimes.base import Launch
 
+from .redaction import Redactor
 from .worker import Worker
 
 
 def main() -> int:
     """0: the agent has ended and the plane knows how. 2: that was no launch. For the others see `Worker.run`."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("agentlab.runner.uplink").setLevel(logging.WARNING)
     try:
         launch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Launch)
     except msgspec.DecodeError:
@@ -30,6 +29,7 @@ def main() -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    _log_to_stderr(Redactor({**launch.secrets, "AGENTLAB_TOKEN": launch.token}))
     processes.become_subreaper()
     asyncio.run(_run(launch))
     return 0  # not reached
@@ -43,3 +43,21 @@ async def _run(launch: Launch) -> None:
     code = await worker.run()
     logging.shutdown()
     os._exit(code)  # no thread of a driver that hangs may keep an agent alive that is over
+
+
+class _Redacted(logging.Formatter):
+    """The last lines of this log may become part of the run's."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redactor.text(super().format(record))
+
+
+def _log_to_stderr(redactor: Redactor) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacted(redactor))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("agentlab.runner.uplink").setLevel(logging.WARNING)

@@ -16,9 +16,8 @@ from msgspec import Raw
 from agentlab.core.commands import Command, Report
 from agentlab.errors import AgentlabError, Unavailable, VersionMismatch
 from agentlab.link.client import LinkClient
+from agentlab.link.journal import BlobRecord, EntryRecord, Journal, Record
 from agentlab.link.messages import PutBlobs, Request
-
-from .journal import BlobRecord, EntryRecord, Journal, Record
 
 DELAY = 0.02  # s that records are gathered
 BATCH = 1024 * 1024  # bytes

@@ -17,10 +17,10 @@ import msgspec
 from agentlab.core.commands import AnyCommand, Hired, Ready
 from agentlab.errors import AgentlabError, PlaneUnavailable, Unavailable, VersionMismatch
 from agentlab.link.client import LinkClient, OnMessage, hello
+from agentlab.link.journal import Journal
 from agentlab.link.messages import AnyRequest, AnyResponse
 from agentlab.runtimes.base import Launch
 
-from .journal import Journal
 from .outbox import Outbox
 from .revive import Finder
 

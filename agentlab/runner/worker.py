@@ -12,9 +12,9 @@ from typing import Any
 
 from agentlab import config, processes
 from agentlab.core.commands import Finish, Hired, Mail, Status
-from agentlab.core.events import JSON, StateSet
+from agentlab.core.events import JSON, Message, StateSet
 from agentlab.errors import AgentlabError
-from agentlab.link.messages import Message
+from agentlab.link import messages as link
 from agentlab.paths import Workspace
 from agentlab.runtimes.base import Launch
 
@@ -24,6 +24,9 @@ from .drivers.base import Context, Driver, Turn
 from .environment import environment, private_folder
 from .inbox import Inbox, mail_of
 from .tools import ToolHost
+
+PROGRAMS = frozenset({"script", "python"})
+"""Kinds that are no models: they may wait for a lock as long as it takes, and what they are given is no message."""
 
 GRACE = 5.0  # s that a stopped agent has to close
 SWEEP = 1.0  # s that what it left behind has between TERM and KILL
@@ -52,6 +55,7 @@ class Worker:
         self._left = asyncio.Event()
         self._usage: dict[str, float] = {}
         self._vendor_session: str | None = None
+        self._kind = ""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> int:
@@ -128,6 +132,7 @@ class Worker:
 
     async def _work(self, hired: Hired) -> Turn:
         spec, root, home = hired.spec, Path(hired.root), Path(self._launch.home)
+        self._kind = spec.kind
         workspace = Workspace(root)
         workspace.check_root(home)
         units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
@@ -135,7 +140,7 @@ class Worker:
         limits = config.load(home).limits
         self._tools = ToolHost(
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
-            children=limits.children, blob_limit=limits.blob,
+            hold=None if spec.kind in PROGRAMS else limits.hold, children=limits.children, blob_limit=limits.blob,
         )  # fmt: skip
         context = Context(
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
@@ -153,8 +158,10 @@ class Worker:
 
     async def _prompts(self, driver: Driver, task: JSON, *, keep: bool) -> Turn:
         """The task and all follow-ups; the last turn."""
+        if isinstance(task, str) and self._kind not in PROGRAMS:
+            self._gate.record(Message(role="user", text=task))
         turn = Turn("done") if task is None and keep else await self._prompt(driver, task)
-        while keep or turn.status != "failed":
+        while (keep or turn.status != "failed") and not self._stopped.done():
             mail = self._inbox.take()
             if mail is None and not keep:
                 break
@@ -177,7 +184,7 @@ class Worker:
             self._usage[what] = self._usage.get(what, 0) + much
         if turn.vendor_session and turn.vendor_session != self._vendor_session:
             self._vendor_session = turn.vendor_session
-            await self._status("running")
+            self._background(self._status("running"))
         return turn
 
     # --- its end -----------------------------------------------------------------------------------------------
@@ -201,6 +208,9 @@ class Worker:
         driver = self._driver
         if self._paused and driver:
             await _quietly(driver.thaw(), "waking the agent")
+        if driver and self._prompting:  # so that the turn still tells what it cost
+            await _quietly(driver.interrupt(), "interrupting the agent")
+            await asyncio.wait((working,), timeout=GRACE / 2)
         if not working.done():
             working.cancel()
             await asyncio.wait((working,))
@@ -231,7 +241,7 @@ class Worker:
         else:
             self._orders.put_nowait("resume")
 
-    def _message(self, message: Message) -> None:
+    def _message(self, message: link.Message) -> None:
         match message.verb:
             case "send":
                 self._follow_up([mail_of(message)])
@@ -252,7 +262,7 @@ class Worker:
             order = await self._orders.get()
             if order == "interrupt" and self._driver and self._prompting:
                 await _quietly(self._driver.interrupt(), "interrupting the agent")
-            elif order == "pause" and not self._paused:
+            elif order == "pause" and not self._paused and not self._stopped.done():
                 self._paused = True
                 self._awake.clear()
                 if self._driver:

@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from threading import Thread
+from typing import TypeVar, cast
 
 import aiosqlite
 
@@ -32,7 +33,7 @@ class SqliteStore:
     """See `base.Store` for what each method promises."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._lock: int | None = None
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
@@ -100,10 +101,9 @@ class SqliteStore:
     async def _connect(self) -> None:
         await asyncio.to_thread(writer.admit, self.path)
         try:
-            self._writer = await aiosqlite.connect(self.path, isolation_level=None, timeout=5.0)
+            self._writer = await _connection(str(self.path))
             await self._in(self._writer, writer.prepare)
-            uri = reader.reader_uri(self.path)
-            self._reader = await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=5.0)
+            self._reader = await _connection(reader.reader_uri(self.path))
             await self._in(self._reader, reader.prepare)
         except sqlite3.Error as error:
             raise reader.explain(self.path, error) from error
@@ -229,3 +229,11 @@ class SqliteStore:
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._in(self._reader, work)
+
+
+def _connection(database: str) -> aiosqlite.Connection:
+    """Its thread is a daemon: a plane that dies of an error must not stay, with the lock, because the store is open."""
+    connection = aiosqlite.connect(database, uri=database.startswith("file:"), isolation_level=None, timeout=5.0)
+    thread = cast(Thread, getattr(connection, "_thread", connection))  # before aiosqlite 0.22 it is the thread itself
+    thread.daemon = True
+    return connection

@@ -286,6 +286,7 @@ _proc_start, _proc_output, _proc_exit = map(msgspec.json.Decoder, (_ProcStart, _
 PROCS: Columns = {
     **KEYS,
     "proc": Kind.TEXT,
+    "unit": Kind.CATEGORY,
     "argv": Kind.TEXTS,
     "cwd": Kind.TEXT,
     "pid": Kind.COUNT,
@@ -326,7 +327,7 @@ def procs(steps: Iterable[Step], reading: Reading) -> Iterator[Record]:
 
 def _proc_record(story: _ProcStory) -> Record:
     first, start, end, exit = story.first, story.start, story.end, story.exit
-    head = (*first.keys, start.proc, start.argv, start.cwd, start.pid)
+    head = (*first.keys, start.proc, first.unit, start.argv, start.cwd, start.pid)
     out, err, _ = story.printed
     if end is None or exit is None:
         return *head, UNKNOWN, None, None, first.ts, None, None, out, err, None, None, start.sandbox

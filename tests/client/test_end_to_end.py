@@ -123,7 +123,7 @@ def test_a_killed_plane_is_found_again_by_the_next_call_and_loses_nothing(
 
 def test_a_killed_runner_ends_its_agent_with_the_reason_and_frees_its_locks(real: Lab, workspace: Path) -> None:
     agent = real.spawn("script", name="victim", claims=["file:a.txt"], steps=[{"sleep": 600}])
-    until(lambda: agent.claims)
+    until(lambda: agent.claims and agent.row()["pid"])
     os.kill(agent.row()["pid"], signal.SIGKILL)
     result = agent.wait(60)
     assert result.status == "failed" and "runner is gone" in result.error

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,21 +82,27 @@ def test_a_run_ends_when_its_block_ends_after_its_agents(lab: Lab, stage: Stage)
     assert agent.result == agentlab.Result("done", "ok")
 
 
-def test_an_exception_in_the_block_stops_the_agents_and_fails_the_run(lab: Lab, stage: Stage) -> None:
-    with pytest.raises(ZeroDivisionError), lab.run("refactor") as run:
+def leave(run: agentlab.Run, agent_on: Stage, error: BaseException) -> agentlab.AgentHandle:
+    """Spawn an agent in the block of a run, and leave the block by an exception."""
+    with run:
         agent = run.spawn("script", name="a", steps=STEPS)
-        stage.puppet(agent.key)
-        raise ZeroDivisionError
-    assert (run.status, agent.status) == ("failed", "cancelled")
+        agent_on.puppet(agent.key)
+        raise error
+
+
+def test_an_exception_in_the_block_stops_the_agents_and_fails_the_run(lab: Lab, stage: Stage) -> None:
+    run = lab.run("refactor")
+    with pytest.raises(ZeroDivisionError):
+        leave(run, stage, ZeroDivisionError())
+    assert (run.status, lab.agent("a").status) == ("failed", "cancelled")
     assert "ZeroDivisionError" in run._row(run._now())["reason"]
 
 
 def test_ctrl_c_in_the_block_leaves_the_agents_and_the_run_alone(lab: Lab, stage: Stage) -> None:
-    with pytest.raises(KeyboardInterrupt), lab.run("refactor") as run:
-        agent = run.spawn("script", name="a", steps=STEPS)
-        stage.puppet(agent.key)
-        raise KeyboardInterrupt
-    assert (run.status, agent.status) == ("open", "running")
+    run = lab.run("refactor")
+    with pytest.raises(KeyboardInterrupt):
+        leave(run, stage, KeyboardInterrupt())
+    assert (run.status, lab.agent("a").status) == ("open", "running")
 
 
 def test_a_run_with_a_failed_agent_has_failed(lab: Lab, stage: Stage) -> None:
@@ -509,5 +516,46 @@ def test_a_lab_that_nobody_holds_lets_go_of_the_plane(stage: Stage, workspace: P
     gc.collect()
     assert next(lines).endswith("kept alive by what uses it")
     del lines
-    gc.collect()
-    until(lambda: not stage.plane.handler.peers)
+    until(lambda: (gc.collect(), not stage.plane.handler.peers)[1])
+
+
+def test_an_unknown_option_is_refused_with_those_there_are(lab: Lab) -> None:
+    with pytest.raises(agentlab.BadRequest, match=r"no option modle.*model"):
+        lab.spawn("script", steps=STEPS, modle="x")
+
+
+def test_an_answer_that_comes_late_and_is_lost_is_asked_for_again(
+    lab: Lab, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the wait was before: patience begins when the link is lost."""
+    from agentlab.client import connection
+
+    agent = lab.spawn("script", name="a", steps=STEPS)
+    puppet = stage.puppet(agent.key)
+    clock = [0.0]
+    monkeypatch.setattr(connection, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    results: list[agentlab.Result] = []
+    waiting = threading.Thread(target=lambda: results.append(agent.wait(60)))
+    waiting.start()
+    until(lambda: stage.plane.handler._ends)
+    clock[0] += 10 * connection.PATIENCE
+    stage.call(_cut(stage))
+    puppet.finishes()
+    waiting.join(60)
+    assert [result.status for result in results] == ["done"]
+
+
+async def _cut(stage: Stage) -> None:
+    for peer in list(stage.plane.handler.peers):
+        peer.close()
+
+
+def test_releasing_a_claim_of_another_process_ends_the_run_that_was_opened_for_it(lab: Lab) -> None:
+    with agentlab.connect() as other:
+        hold = other.claim("file:a.txt", renew=False)
+        kept = other.claim("file:b.txt", renew=False)
+    lab.release(hold.ticket)
+    rows = lab.state()["tables"]["runs"]
+    assert (rows[hold.run_id]["status"], rows[kept.run_id]["status"]) == ("done", "open")
+    lab.release()
+    assert lab.state()["tables"]["runs"][kept.run_id]["status"] == "done"

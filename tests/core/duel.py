@@ -48,7 +48,7 @@ class Duel:
             self.world.run(run, ROOTS[run])
         self.names = {place: self.world.agent(place[2:], run=place[0]) for place in AGENTS}  # the latest of each name
         self.closed: dict[str, int] = {}
-        self.overtaken: dict[int, set[int]] = {}  # ticket -> later ones that got what it waits for
+        self.overtaken: dict[int, set[int]] = {}  # waiting ticket -> later ones that were served before it
         self.favoured: set[int] = set()  # tickets that an operator moved
         self.writing: dict[tuple[int, str], Writing] = {}
         self.written: list[Writing] = []
@@ -201,7 +201,9 @@ class Duel:
         waits = {r.ticket: r for r in self.oracle.waiting()}
         for event in news:
             body = event.body
-            if event.type == "lock.grant":
+            if event.type == "lock.request":
+                self.overtaken[body.ticket] = set()  # a wait begins (again, after a yield)
+            elif event.type == "lock.grant":
                 self._write(body.ticket, body.owner, body.units, body.mode, event)
                 granted = Request(body.owner, event.run_id, ROOTS[event.run_id[0]], list(body.units), body.mode)
                 if body.ticket in self.favoured:
@@ -209,7 +211,7 @@ class Duel:
                 for waiting in waits.values():
                     earlier = waiting.ticket < body.ticket
                     if earlier and waiting.conflicts(granted):
-                        by = self.overtaken.setdefault(waiting.ticket, set())
+                        by = self.overtaken[waiting.ticket]
                         by.add(body.ticket)
                         assert len(by) <= LIMITS.bypass, f"ticket {waiting.ticket} was overtaken by {by}"
             elif event.type in ("lock.release", "lock.expire"):

@@ -7,7 +7,6 @@ random scripts run against the oracle.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -244,6 +243,19 @@ def the_end_of_a_run_takes_only_what_was_claimed_in_it() -> None:
     assert not world.holders(), "the lease of what is left ends when it would have ended"
 
 
+@scenario
+def the_end_of_a_run_wakes_those_who_waited_for_it() -> None:
+    world = World()
+    world.run("p", "/w")
+    a = world.agent("a")
+    world.grant("user:ada", "file:x", run="p")
+    world.queue("user:eve", "file:x", run="p")
+    world.queue(a, "file:x")
+    world.do(c.EndRun(run_id="p"))
+    assert world.holders() == {a: ["file:x"]}
+    assert len(world.events_of(LockGrant)) == 2, "what ends with the run is not granted on the way"
+
+
 # --- more later ------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +292,42 @@ def asking_again_for_what_one_yielded_for_goes_on_waiting() -> None:
     world.grant(b, "file:y")
     queued = world.queue(a, "file:y", yields=True)
     assert world.queue(a, "file:y", yields=True) == queued
+
+
+@scenario
+def a_yield_goes_before_those_who_asked_after_the_old_ticket() -> None:
+    world, a, b, c_ = three()
+    world.grant(a, "file:x", mode=Mode.SHARED)
+    world.grant(b, "file:z")
+    world.queue(c_, "file:y", "file:z")
+    assert isinstance(world.claim(a, "file:y", mode=Mode.SHARED), WouldBlock)
+    world.grant(a, "file:y", mode=Mode.SHARED, yields=True)
+    assert world.waiters() == [c_]
+
+
+@scenario
+def a_yield_serves_whoever_is_before_the_old_ticket() -> None:
+    world, a, b, c_ = three()
+    d, z = world.agent("d"), world.agent("z")
+    world.grant(z, "file:q")
+    world.queue(b, "file:q", "file:z", priority=Priority.BACKGROUND)
+    world.grant(a, "file:x")
+    world.grant(c_, "file:y")
+    world.queue(d, "file:x", "file:z", priority=Priority.OPERATOR)
+    assert world.waiters() == [d, b], "d is before b, and so before a"
+    world.queue(a, "file:y", yields=True)
+    assert world.holders() == {z: ["file:q"], c_: ["file:y"], d: ["file:x", "file:z"]}
+    assert world.waiters() == [b, a]
+
+
+@scenario
+def whoever_shares_a_directory_does_not_write_in_it_under_the_other_reader() -> None:
+    world, a, b, _ = three()
+    world.grant(a, "dir:src", mode=Mode.SHARED)
+    world.grant(b, "dir:src", mode=Mode.SHARED)
+    assert isinstance(world.claim(a, "file:src/x"), WouldBlock)
+    world.release(b)
+    world.grant(a, "file:src/x")
 
 
 @scenario
@@ -440,6 +488,18 @@ def what_others_could_have_written_is_known_afterwards() -> None:
 
 
 @scenario
+def what_was_given_back_in_part_could_have_been_written_until_then() -> None:
+    world, a, b, _ = three()
+    grant = world.grant(b, "file:x", "file:y")
+    before = world.state.position
+    world.release(b, grant.ticket, units=("file:x",))
+    after = world.state.position
+    units = ("file:x", "file:y", "file:z")
+    since = [world.do(c.Touched(owner=a, units=units, since=at, run_id="r"), c.Units).units for at in (before, after)]
+    assert since == [("file:x", "file:y"), ("file:y",)]
+
+
+@scenario
 def where_nobody_remembers_who_wrote_the_answer_is_yes() -> None:
     world, a, b, _ = three()
     world.state.locks = type(world.state.locks)(remember=2)
@@ -447,8 +507,13 @@ def where_nobody_remembers_who_wrote_the_answer_is_yes() -> None:
     for name in ("x", "y", "z"):
         world.grant(b, f"file:{name}")
         world.release(b)
-    touch = c.Touched(owner=a, units=("file:x", "file:other"), since=start, run_id="r")
-    assert world.do(touch, c.Units).units == ("file:x", "file:other")
+    ends = [event.id for event in world.events_of(LockRelease)]
+
+    def touched(since: int) -> tuple[str, ...]:
+        return world.do(c.Touched(owner=a, units=("file:x", "file:other"), since=since, run_id="r"), c.Units).units
+
+    assert touched(start) == touched(ends[0] - 1) == ("file:x", "file:other")
+    assert touched(ends[0]) == (), "of what ended later everything is remembered"
 
 
 # --- agents and the log ----------------------------------------------------------------------------------------
@@ -566,8 +631,8 @@ def an_equal_run_has_equal_dhashes_whatever_else_the_plane_does() -> None:
 # --- random scripts --------------------------------------------------------------------------------------------
 
 
-def random_duel(seed: int, steps: int) -> Counter[str]:
-    """A random script against the oracle. What happened, counted by event type."""
+def random_duel(seed: int, steps: int) -> World:
+    """A random script against the oracle; the world as it was left."""
     luck, duel = random.Random(seed), Duel()
     few = UNITS[: luck.choice((4, 8, len(UNITS)))]
     for _ in range(steps):
@@ -576,7 +641,20 @@ def random_duel(seed: int, steps: int) -> Counter[str]:
         units = tuple(luck.sample(few, luck.choice((1, 1, 2, 3))))
         line = duel.oracle.line
         match luck.choices(
-            ("claim", "release", "ticket", "units", "time", "respawn", "pause", "resume", "bump", "close", "restart", "touched"),
+            (
+                "claim",
+                "release",
+                "ticket",
+                "units",
+                "time",
+                "respawn",
+                "pause",
+                "resume",
+                "bump",
+                "close",
+                "restart",
+                "touched",
+            ),
             (45, 7, 12, 7, 8, 3, 2, 4, 4, 1, 2, 5),
         )[0]:
             case "claim":
@@ -612,4 +690,4 @@ def random_duel(seed: int, steps: int) -> Counter[str]:
                 duel.restart()
             case "touched":
                 duel.touched(owner, run, units, luck.randrange(duel.world.state.position + 1))
-    return Counter(event.type for event in duel.world.log)
+    return duel.world

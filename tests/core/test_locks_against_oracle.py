@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from duel import AGENTS, MODES, PRIORITIES, UNITS, Duel
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -109,5 +110,5 @@ class Locks(RuleBasedStateMachine):
         self.duel.touched(owner, self._run(data, owner), units, since)
 
 
-TestLocks = Locks.TestCase
-TestLocks.settings = settings(settings.get_profile("ci"), max_examples=150, stateful_step_count=40)
+TestLocks = pytest.mark.timeout(600)(Locks.TestCase)  # to make a failure small may take five minutes
+TestLocks.settings = settings(settings.get_profile("ci"), max_examples=400, stateful_step_count=40)

@@ -400,7 +400,9 @@ def a_former_owner_releases_its_successor(patch: pytest.MonkeyPatch) -> None:
 @bug
 def a_part_given_back_is_everything(patch: pytest.MonkeyPatch) -> None:
     real = claims.give_up
-    patch.setattr(claims, "give_up", lambda t, ticket, some, reason, freed: real(t, ticket, ticket.units, reason, freed))
+    patch.setattr(
+        claims, "give_up", lambda t, ticket, some, reason, freed: real(t, ticket, ticket.units, reason, freed)
+    )
 
 
 @bug
@@ -605,7 +607,8 @@ def queues_change_unseen(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def the_dhash_knows_the_run(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(digest, "_local", lambda value, run_id: value)
+    real = digest.projection
+    patch.setattr(digest, "projection", lambda event: real(msgspec.structs.replace(event, run_id="")))
 
 
 @bug

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from world import Watcher, World
 
 from agentlab.core import commands as c
@@ -64,6 +65,10 @@ class Lives(RuleBasedStateMachine):
         if self.tasks[life.task] not in OVER:
             self.tasks[life.task] = status
 
+    def _go_on(self, life: Life) -> None:
+        self._move(life, "blocked" if life.asks else "running")
+        self._move_task(life, life.status)
+
     def _end(self, life: Life, status: str) -> None:
         self._move(life, status)
         life.mail, life.asks = [], set()
@@ -102,6 +107,20 @@ class Lives(RuleBasedStateMachine):
         return data.draw(st.sampled_from(list(self.lives.values())), "agent")
 
     any_agents = precondition(lambda self: self.lives)
+
+    @initialize(how_far=st.lists(st.integers(0, 2), min_size=3, max_size=3))
+    def begin(self, how_far: list[int]) -> None:
+        """Some agents are there already: queued, dispatched or running."""
+        for run, name, steps in zip(("r", "r", "auto"), ("a", "b", "a"), how_far, strict=True):
+            self.spawn(run, name, "")
+            life = self.latest[run, name]
+            if steps > 0:
+                self._move(life, "dispatched")
+                self._ask(c.Dispatch(agent=life.key, runtime_id="local"), None)
+            if steps > 1:
+                self._move(life, "running")
+                self._move_task(life, "running")
+                self._ask(c.Ready(agent=life.key, pid=7), None)
 
     # --- what can happen ---------------------------------------------------------------------------------------
 
@@ -193,8 +212,7 @@ class Lives(RuleBasedStateMachine):
             if life.status != "paused":
                 refused = Refused
             else:
-                self._move(life, "blocked" if life.asks else "running")
-                self._move_task(life, life.status)
+                self._go_on(life)
         self._ask(c.Signal(agent=life.key, verb=verb), refused)
 
     @any_agents
@@ -256,9 +274,8 @@ class Lives(RuleBasedStateMachine):
         refused = NotFound if known is None else Refused if life is None else BadRequest if status == "eaten" else None
         if life is not None and not refused:
             life.asks.discard(name)
-            if life.status == "blocked" and not life.asks:
-                self._move(life, "running")
-                self._move_task(life, "running")
+            if life.status == "blocked":
+                self._go_on(life)
         self._ask(c.Answer(approval=name, status=status, answer="yes"), refused)
 
     @any_agents
@@ -270,7 +287,7 @@ class Lives(RuleBasedStateMachine):
             self._end(life, status)
         self._ask(c.Finish(agent=life.key, status=status), refused)
 
-    @rule(run=st.sampled_from(("r", "auto", "nope")), status=st.sampled_from(("done", "cancelled")))
+    @rule(run=st.sampled_from(("nope", "r", "auto")), status=st.sampled_from(("done", "cancelled")))
     def end_run(self, run: str, status: str) -> None:
         command = c.EndRun(run_id=run, status=status)
         if run == "nope":
@@ -295,7 +312,11 @@ class Lives(RuleBasedStateMachine):
             self.tasks[f"{run}/{key}"] = "pending"
             assert self._ask(command, None).id == key
 
-    @rule(run=st.sampled_from(RUNS), task=st.sampled_from(("t1", "t2", "t3")), status=st.sampled_from(("running", "done", "lazy")))
+    @rule(
+        run=st.sampled_from(RUNS),
+        task=st.sampled_from(("t1", "t2", "t3")),
+        status=st.sampled_from(("running", "done", "lazy")),
+    )
     def update_task(self, run: str, task: str, status: str) -> None:
         command = c.UpdateTask(run_id=run, task_id=task, status=status)
         was = self.tasks.get(f"{run}/{task}")
@@ -329,5 +350,5 @@ class Lives(RuleBasedStateMachine):
         self._check()
 
 
-TestLives = Lives.TestCase
-TestLives.settings = settings(settings.get_profile("ci"), max_examples=150, stateful_step_count=40)
+TestLives = pytest.mark.timeout(600)(Lives.TestCase)
+TestLives.settings = settings(settings.get_profile("ci"), max_examples=300, stateful_step_count=40)

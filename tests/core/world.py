@@ -160,7 +160,9 @@ class Watcher:
         self.read = len(world.log)
         assert view(self.folded) == view(world.state), "decide is not choose + apply"
         assert (self.folded.position, self.folded.token) == (world.state.position, world.state.token)
-        assert [msgspec.json.encode(e) for e in world.log[-8:]] == world.encoded[-8:], "an event changed after it was chosen"
+        assert [msgspec.json.encode(e) for e in world.log[-8:]] == world.encoded[-8:], (
+            "an event changed after it was chosen"
+        )
         self._mirrored()
         self._orderly()
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 
 from agentlab import cli
@@ -29,7 +30,7 @@ def test_both_faces_have_the_same_commands_options_and_help() -> None:
 
 
 def test_every_option_has_a_help() -> None:
-    missing = [(v.name, p.name) for v in VERBS for p in v.params if hasattr(p, "help") and not p.help]
+    missing = [(v.name, p.name) for v in VERBS for p in v.params if isinstance(p, click.Option) and not p.help]
     assert missing == []
 
 

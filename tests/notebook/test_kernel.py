@@ -171,3 +171,23 @@ def test_a_notebook_executed_headless_keeps_how_its_agents_ended(stage: Stage) -
     assert "cancelled" in output.data["text/html"]
     assert "cancelled" in notebook.cells[3].outputs[0].data["text/html"]
     assert not [o for cell in notebook.cells for o in cell.outputs if o.output_type == "stream"]
+
+
+def test_an_interrupted_magic_raises_what_an_interrupted_cell_raises(kernel: Kernel, stage: Stage) -> None:
+    kernel.run(f"%agent spawn script --name a '{SAY}'")
+    stage.puppet(only_agent(stage))
+    id = kernel.client.execute("print('waiting', flush=True)\n%agent wait a")
+    kernel.until(lambda m: m["msg_type"] == "stream")
+    until_waited_for(stage)
+    kernel.manager.interrupt_kernel()
+    messages = kernel.until(
+        lambda m: m["parent_header"].get("msg_id") == id and m["content"].get("execution_state") == "idle"
+    )
+    assert [error["ename"] for error in of(messages, "error")] == ["KeyboardInterrupt"]
+
+
+def until_waited_for(stage: Stage) -> None:
+    deadline = time.monotonic() + 30
+    while not stage.plane.handler._ends:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

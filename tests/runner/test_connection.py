@@ -19,9 +19,9 @@ from agentlab.core.commands import Granted, Queued
 from agentlab.core.events import LockGrant, LockRelease, Message, Mode, ToolCall, ToolResult
 from agentlab.errors import AlreadyHeld, BadRequest, NotHeld, PlaneUnavailable, Refused, WouldBlock
 from agentlab.link import messages as m
+from agentlab.link.journal import path_of, read
 from agentlab.runner import claims, revive
 from agentlab.runner.connection import LARGEST_BLOB, PlaneGate
-from agentlab.runner.journal import path_of, read
 from agentlab.runner.leases import LocalLeases
 from agentlab.runner.redaction import Redactor
 

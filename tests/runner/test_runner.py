@@ -18,10 +18,10 @@ from agentlab import processes
 from agentlab.core import commands as c
 from agentlab.core.events import AgentEnd, Message
 from agentlab.core.rows import ENDED
+from agentlab.link.journal import path_of, read
 from agentlab.runner import worker as workers
 from agentlab.runner.drivers import base
 from agentlab.runner.environment import environment, private_folder
-from agentlab.runner.journal import path_of, read
 from agentlab.runner.worker import Worker
 from agentlab.runtimes.base import Launch
 
@@ -77,7 +77,7 @@ async def test_an_agent_does_its_task_and_its_end_is_told(plane: FakePlane, run:
     assert plane.status("r1/a") == "done"
     assert (end_of(plane).output, end_of(plane).usage) == ("hello", {"in": 2, "cost": 0.5})
     assert calls() == ["start", "prompt echo hello", "close"]
-    assert plane.log("message") == ["message hello"]
+    assert plane.log("message") == ["message echo hello", "message hello"]
     assert plane.state.agents["r1/a"].vendor_session == "session-1"
     assert not path_of(plane.home, "r1/a").exists()
 
@@ -164,7 +164,7 @@ async def test_follow_ups_are_further_prompts_each_taken_up_once(plane: FakePlan
         "prompt echo two",
     ]
     assert plane.state.agents["r1/a"].mail == []
-    assert (end_of(plane).output, end_of(plane).usage) == ("two", {"in": 4, "cost": 1.0})
+    assert (end_of(plane).output, end_of(plane).usage) == ("two", {"in": 5, "cost": 1.0})
 
 
 async def test_an_interrupting_follow_up_ends_the_turn(plane: FakePlane, run: Run) -> None:
@@ -261,8 +261,8 @@ async def test_a_stopped_agent_closes_gently(plane: FakePlane, run: Run) -> None
     plane.do(c.Signal(agent="r1/a", verb="stop"))
     plane.say("r1/a", "stop")
     assert await running == 0
-    assert plane.status("r1/a") == "cancelled"
-    assert calls()[-1] == "close"
+    assert (plane.status("r1/a"), end_of(plane).usage) == ("cancelled", {"in": 1})
+    assert calls() == ["start", "prompt wait", "interrupt", "close"]
 
 
 async def test_a_stop_that_came_while_the_connection_was_lost_is_obeyed(plane: FakePlane, run: Run) -> None:
@@ -408,6 +408,17 @@ async def test_its_environment_is_the_agents_and_its_token_is_nowhere(
     assert "very secret" not in repr(plane.events)
 
 
+async def test_its_own_log_holds_no_secret(
+    plane: FakePlane, start: Callable[[Launch], subprocess.Popen[bytes]]
+) -> None:
+    child = start(plane.hire("a", "tiny", {"API_KEY": "very secret"}, task="raise the very secret thing"))
+    assert await ended(child) == 0
+    assert child.stderr
+    log = child.stderr.read().decode()
+    assert "ZeroDivisionError: the [redacted:API_KEY] thing" in log
+    assert "very secret" not in log + repr(end_of(plane))
+
+
 async def test_a_terminated_runner_stops_its_agent_and_tells_so(
     plane: FakePlane, start: Callable[[Launch], subprocess.Popen[bytes]]
 ) -> None:
@@ -436,14 +447,14 @@ async def test_a_killed_runner_leaves_a_journal_of_what_it_did_alone(
     plane: FakePlane, start: Callable[[Launch], subprocess.Popen[bytes]]
 ) -> None:
     child = start(plane.hire("a", "tiny", task="upon go.txt"))
-    await until(lambda: plane.status("r1/a") == "running")
+    await until(lambda: plane.log("message") == ["message looking"])
     await plane.go_down()
     (plane.root / "go.txt").touch()
-    path = path_of(plane.home, "r1/a")
-    await until(lambda: read(path)[1])
+    path, known = path_of(plane.home, "r1/a"), plane.state.journals["r1/a"]
+    await until(lambda: read(path, known)[1])
     child.kill()
     await ended(child)
-    assert [entry.body for entry in read(path)[1]] == [Message(role="assistant", text="waiting")]
+    assert [entry.body for entry in read(path, known)[1]] == [Message(role="assistant", text="waiting")]
     await plane.come_up()
 
 

@@ -74,7 +74,7 @@ class TinyDriver:
         self._interrupted.clear()
         self.context.gate.record(Message(role="assistant", text="waiting"))
         await self._interrupted.wait()
-        return Turn("cancelled", reason="cancelled")
+        return Turn("cancelled", reason="cancelled", usage={"in": 1})
 
     async def _hang(self, _: str) -> Turn:
         self.context.gate.record(Message(role="assistant", text="hanging"))
@@ -101,6 +101,7 @@ class TinyDriver:
 
     async def _upon(self, name: str) -> Turn:
         """Say so when there is a file of this name, and wait."""
+        self.context.gate.record(Message(role="assistant", text="looking"))
         while not (self.context.root / name).exists():
             await asyncio.sleep(0.002)
         return await self._wait("")

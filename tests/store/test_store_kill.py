@@ -71,3 +71,15 @@ async def test_a_second_writer_is_told_who_the_first_is_and_takes_over_when_that
         last = await store.last_id()
         await store.append(messages(last + 1, last + 1))
     assert not re.search(r"\d", path.with_name("log.db.lock").read_text())
+
+
+@pytest.mark.timeout(60)
+async def test_a_process_that_dies_of_an_error_with_the_store_open_is_gone_and_its_lock_with_it(path: Path) -> None:
+    code = (
+        "import asyncio, pathlib, sys; from agentlab.store.sqlite import SqliteStore\n"
+        "async def main():\n await SqliteStore(pathlib.Path(sys.argv[1])).open()\n raise SystemExit(3)\n"
+        "asyncio.run(main())"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=30).returncode == 3
+    async with opened(path) as store:
+        assert await store.last_id() == 0

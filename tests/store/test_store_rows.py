@@ -70,7 +70,7 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(EVENTS, max_size=6))
 def test_any_events_come_back_equal(drawn: list[Event]) -> None:
     written = [msgspec.structs.replace(e, id=i, seq=i) for i, e in enumerate(drawn, start=1)]

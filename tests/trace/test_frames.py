@@ -91,7 +91,7 @@ def busy(log: Recorder) -> Recorder:
     log.event(FileWrite(path="é.txt", before=None, after="a" * 64, size=12000, added=1), unit="file:é.txt")
     log.event(ToolResult(call="1", output={"ok": True}), name="write", status="ok", dur_ns=7)
     log.event(ToolCall(call="2", args={"argv": ["ls"]}), name="run")
-    log.event(ProcStart(proc="p1", argv=("ls", "a b"), pid=7))
+    log.event(ProcStart(proc="p1", argv=("ls", "a b"), pid=7), unit="proc:run")
     log.event(ProcOutput(proc="p1", fd=1, data="ü\n"))
     log.event(ProcOutput(proc="p1", fd=2, data="x" * 10_000))
     log.event(ProcExit(proc="p1", code=2, wrote=("x", "y")), status="error")
@@ -262,7 +262,7 @@ def test_without_payload_the_columns_of_json_are_left_out(busy: Recorder) -> Non
 
 def test_a_process_says_what_it_printed_wrote_and_how_it_ended(busy: Recorder) -> None:
     (row,) = procs_df(busy.path, "r1").to_dict("records")
-    assert list(row["argv"]) == ["ls", "a b"] and list(row["wrote"]) == ["x", "y"]
+    assert row["unit"] == "proc:run" and list(row["argv"]) == ["ls", "a b"] and list(row["wrote"]) == ["x", "y"]
     assert (row["code"], row["out_bytes"], row["err_bytes"], row["pid"]) == (2, 3, 10_000, 7)
     assert row["dur"] == pd.Timedelta(3, "s")
 

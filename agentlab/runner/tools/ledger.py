@@ -41,7 +41,7 @@ class Ledger:
         self._bases: dict[str, str | None] = {}
         self._contents: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
-        self._kept: set[str] = set()
+        self._kept: dict[str, str] = {}  # hash of the content -> hash under which it is stored
 
     # --- records -------------------------------------------------------------------------------------------
 
@@ -58,14 +58,16 @@ class Ledger:
         self.gate.record(body, **({"actor": scope.actor, "parent": scope.span} | columns))
 
     async def keep(self, data: bytes) -> tuple[str, bool]:
-        """Store content: its hash, and whether it was stored or is over the limit."""
+        """Store content: the hash under which it is found, and whether it was stored or is over the limit.
+
+        Content that holds a secret is found under the hash of what is left when the secret is taken out.
+        """
         hash = digest(data)
         if len(data) > self.blob_limit:
             return hash, False
         if hash not in self._kept:
-            await self.gate.keep(data)
-            self._kept.add(hash)
-        return hash, True
+            self._kept[hash] = await self.gate.keep(data)
+        return self._kept[hash], True
 
     async def keep_diff(
         self, name: str, old: bytes | None, new: bytes | None, *, existed: bool

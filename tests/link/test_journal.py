@@ -10,8 +10,8 @@ import pytest
 from agentlab.core.commands import Entry
 from agentlab.core.events import Blob, Message
 from agentlab.errors import BadRequest, Unavailable
-from agentlab.runner import journal as journals
-from agentlab.runner.journal import BlobRecord, EntryRecord, Journal, path_of, read
+from agentlab.link import journal as journals
+from agentlab.link.journal import BlobRecord, EntryRecord, Journal, path_of, read
 
 
 def said(n: int, text: str = "") -> Entry:

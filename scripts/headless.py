@@ -1,6 +1,6 @@
 """Notebooks without a browser: executed by this very interpreter, in a home that is given, and put in shape for the repository.
 
-    python scripts/notebooks.py         execute notebooks/*.ipynb and write their outputs back
+    python scripts/headless.py         execute notebooks/*.ipynb and write their outputs back
 
 Nothing is read from or written to the user's Jupyter or IPython folders.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,7 @@ from agentlab.errors import AgentlabError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CELL_TIMEOUT = 180  # s
+LEAVING = 15.0  # s in which runners whose agents have ended are gone
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -46,11 +48,18 @@ def execute(notebook: NotebookNode, folder: Path, home: Path) -> None:
     Raises nbclient's CellExecutionError (a cell failed) and CellTimeoutError.
     """
     with tempfile.TemporaryDirectory(prefix="agentlab-kernel-") as private:
-        manager = AsyncKernelManager(kernel_spec_manager=ThisInterpreter(), connection_file=f"{private}/kernel.json")
+        manager = AsyncKernelManager(
+            kernel_spec_manager=ThisInterpreter(), connection_file=f"{private}/kernel.json", transport="ipc",
+            ip=f"{private}/kernel",
+        )  # fmt: skip
         client = NotebookClient(
-            notebook, km=manager, timeout=CELL_TIMEOUT, record_timing=False, resources={"metadata": {"path": str(folder)}}
+            notebook,
+            km=manager,
+            timeout=CELL_TIMEOUT,
+            record_timing=False,
+            resources={"metadata": {"path": str(folder)}},
         )
-        client.execute(env=environment(home, Path(private)))
+        client.execute(env=environment(home, Path(private)), cleanup_kc=True)  # ours, and so to be shut down
 
 
 def environment(home: Path, private: Path) -> dict[str, str]:
@@ -73,10 +82,17 @@ def finish(home: Path) -> list[int]:
     except AgentlabError:
         pass  # no plane, or none that answers: what is there is found below
     discovery.stop(home, force=True)
-    left = [pid for pid in processes.marked(str(home), "AGENTLAB_HOME") if _is_ours(pid)]
-    left += [pid for agent in agents for pid in processes.marked(agent)]
+    deadline = time.monotonic() + LEAVING
+    while (left := _running(home, agents)) and time.monotonic() < deadline:
+        time.sleep(0.05)
     processes.kill_tree(left, grace=0)
     return left
+
+
+def _running(home: Path, agents: list[str]) -> list[int]:
+    """Plane and runners of a home, and whatever these agents started."""
+    served = [pid for pid in processes.marked(str(home), "AGENTLAB_HOME") if _is_ours(pid)]
+    return served + [pid for agent in agents for pid in processes.marked(agent)]
 
 
 def _is_ours(pid: int) -> bool:

@@ -21,8 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+from .measure import Measure, against, show
+
+EVENTS = 1_000_000
 ROUNDS = 3
 TIME_TARGET = 1.5  # times bare ADBC
 MEMORY_TARGET = 0.4  # of pandas.read_sql_query
@@ -35,26 +37,27 @@ NARROW = (
 )  # fmt: skip
 
 
-def run(events: int = 1_000_000) -> list[dict[str, Any]]:
-    """Rows of name, ours, peer (s or MB), ratio, target, ok."""
+def run(quick: bool = False, events: int | None = None) -> list[Measure]:
+    events = events or (20_000 if quick else EVENTS)
     db = database(events)
     best: dict[str, tuple[float, float]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(1 if quick else ROUNDS):
         for reader in READERS:
             seconds, megabytes = _measured(db, reader)
             least = best.get(reader, (seconds, megabytes))
             best[reader] = (min(least[0], seconds), min(least[1], megabytes))
+    name, note = f"run.events(), {events:,} events", f"least of {ROUNDS} rounds"
+    whole, narrow = f"{name}, with payload", f"{name}, no payload"
     return [
-        _row("events_df, with payload: s against bare ADBC", best["ours"][0], best["adbc"][0], TIME_TARGET),
-        _row("events_df, with payload: MB against read_sql_query", best["ours"][1], best["read_sql"][1], MEMORY_TARGET),
-        _row("events_df, with payload: s against read_sql_query", best["ours"][0], best["read_sql"][0], 1 / 3),
-        _row("events_df, no payload: s against bare ADBC", best["ours_narrow"][0], best["adbc_narrow"][0], TIME_TARGET),
+        _row(whole, best["ours"][0], "s", "bare ADBC to Arrow", best["adbc"][0], TIME_TARGET, note),
+        _row(whole, best["ours"][1], "MB", "pandas.read_sql_query", best["read_sql"][1], MEMORY_TARGET, note),
+        _row(whole, best["ours"][0], "s", "pandas.read_sql_query", best["read_sql"][0], None, note),
+        _row(narrow, best["ours_narrow"][0], "s", "bare ADBC to Arrow", best["adbc_narrow"][0], TIME_TARGET, note),
     ]
 
 
-def _row(name: str, ours: float, peer: float, target: float) -> dict[str, Any]:
-    ratio = ours / peer
-    return {"name": name, "ours": ours, "peer": peer, "ratio": ratio, "target": target, "ok": ratio <= target}
+def _row(name: str, ours: float, unit: str, peer_name: str, peer: float, target: float | None, note: str) -> Measure:
+    return against(name, ours, unit, peer_name, peer, target=target, better="lower", note=note)
 
 
 def _measured(db: Path, reader: str) -> tuple[float, float]:
@@ -187,21 +190,16 @@ def _events(count: int) -> Iterator[tuple[object, ...]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--reader", choices=READERS, help=argparse.SUPPRESS)
     parser.add_argument("--db", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.reader:
         _child(args.reader, args.db, database(10))
         return 0
-    rows = run(args.events)
-    print(f"{args.events:,} events, least of {ROUNDS} rounds")
-    for row in rows:
-        verdict = "ok" if row["ok"] else "MISSED"
-        print(
-            f"  {row['name']:<52} {row['ours']:9.2f} {row['peer']:9.2f}  {row['ratio']:5.2f} (at most {row['target']:.2f})  {verdict}"
-        )
-    return 0 if all(row["ok"] for row in rows) else 1
+    measures = run(events=args.events)
+    show("frames", measures)
+    return 1 if any(measure.ok is False for measure in measures) else 0
 
 
 if __name__ == "__main__":

@@ -80,9 +80,7 @@ def _start(stack: ExitStack, name: str) -> _Contender:
     if name == peers.ETCD:
         return _Contender("etcd", *stack.enter_context(peers.etcd()))
     server, plane = stack.enter_context(servers.plane())
-    workspace = server.folder / "workspace"
-    workspace.mkdir()
-    asyncio.run(_open_run(plane, str(workspace)))
+    asyncio.run(_open_run(plane, str(server.folder / "workspace")))
     return _Contender("ours", server, plane.address, f"{plane.token}\n{RUN}")
 
 

@@ -18,7 +18,7 @@ _PACKAGES = ("agentlab", "msgspec", "aiosqlite", "pandas", "pyarrow", "adbc-driv
 def facts() -> dict[str, object]:
     return {
         "cpus": os.cpu_count(),
-        "load": [round(value, 2) for value in os.getloadavg()],
+        "load": load(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -26,6 +26,10 @@ def facts() -> dict[str, object]:
         "peers": peers.versions(),
         "fdatasync_p50_ms": round(fdatasync_p50() * 1e3, 3),
     }
+
+
+def load() -> list[float]:
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def fdatasync_p50(times: int = 101) -> float:

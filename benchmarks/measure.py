@@ -7,6 +7,9 @@ from statistics import median
 from typing import Literal
 
 from msgspec import Struct
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 Better = Literal["higher", "lower"]
 
@@ -61,6 +64,28 @@ def paired(
 def left_out(name: str, peer_name: str, why: str, ours: float | None = None, unit: str = "") -> Measure:
     """A comparison that could not be made, by name."""
     return Measure(name=name, ours=ours, unit=unit, peer_name=peer_name, note=f"left out: {why}")
+
+
+def show(title: str, measures: Sequence[Measure], console: Console | None = None) -> None:
+    """The table of one benchmark."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("what", "ours", "unit", "peer", "its", "ratio", "target", "", "note"):
+        right = column in ("ours", "its", "ratio", "target")
+        table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for m in measures:
+        sign = "≥" if m.better == "higher" else "≤"
+        verdict = {True: "[green]ok[/]", False: "[red]MISSED[/]", None: ""}[m.ok]
+        table.add_row(
+            m.name, _number(m.ours), m.unit, m.peer_name, _number(m.peer), _number(m.ratio),
+            "" if m.target is None else f"{sign} {_number(m.target)}", verdict, m.note,
+        )  # fmt: skip
+    (console or Console()).print(table)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
 
 def _meets(value: float, target: float | None, better: Better) -> bool | None:

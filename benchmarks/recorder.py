@@ -21,7 +21,7 @@ from agentlab.store import rows, schema, writer
 from agentlab.store.base import Batch
 
 from . import servers
-from .measure import Measure, alone, against, paired
+from .measure import Measure, against, alone, paired
 from .traffic import BATCH, Received, Sent, Target, entries, outcome, start
 
 ROUNDS = 3
@@ -74,7 +74,9 @@ def _fan_out(subscribers: int, seconds: float) -> list[Measure]:
         core = (server.cpu() - before) / seconds
     name = f"{subscribers} subscribers x {sent.events / sent.seconds:,.0f} events/s"
     wanted = subscribers * sent.events
-    note = f"{core:.2f} of a core of the plane" + (f", {core * seconds / wanted * 1e6:.2f} us CPU a delivery" if wanted else "")
+    note = f"{core:.2f} of a core of the plane" + (
+        f", {core * seconds / wanted * 1e6:.2f} us CPU a delivery" if wanted else ""
+    )
     return [
         against(f"{name}: deliveries", received.delivered, "events", "sent", wanted, target=1.0, note=note),
         alone(f"{name}: lost, doubled or out of order", received.lost, "events", target=0, better="lower"),
@@ -83,17 +85,15 @@ def _fan_out(subscribers: int, seconds: float) -> list[Measure]:
     ]  # fmt: skip
 
 
-async def _target(plane: Plane, home: Path) -> Target:
+async def _target(plane: Plane, folder: Path) -> Target:
     """A run with an agent that no runtime takes, and the token of that agent."""
-    root = home / "workspace"
-    root.mkdir()
     link = await LinkClient.connect(plane.address, hello(plane.token, "bench"))
-    await link.request(StartRun(run_id=RUN, name=RUN, root=str(root), host="bench"))
+    await link.request(StartRun(run_id=RUN, name=RUN, root=str(folder / "workspace"), host="bench"))
     spawned = await link.request(Spawn(run_id=RUN, spec=AgentSpec(kind="script", name="reporter", task=[])))
     await link.close()
     assert isinstance(spawned, Spawned)
     assert spawned.agent == AGENT
-    token = Authority(plane.token, home_secret(home)).agent_token(AGENT)
+    token = Authority(plane.token, home_secret(folder / "home")).agent_token(AGENT)
     return Target(address=plane.address, token=token, agent=AGENT, admin=plane.token)
 
 

@@ -73,10 +73,13 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def plane(config: str = "") -> Iterator[tuple[Server, Plane]]:
-    """A real plane over a home of its own, with `config` as its config.toml."""
-    with folder() as home:
+    """A real plane over a home of its own with `config` as its config.toml, and a workspace beside it."""
+    with folder() as place:
+        home = place / "home"
+        home.mkdir(0o700)
         (home / "config.toml").write_text(config)
-        with running([sys.executable, "-m", "agentlab.plane", "--home", str(home)], home) as server:
+        (place / "workspace").mkdir()
+        with running([sys.executable, "-m", "agentlab.plane", "--home", str(home)], place) as server:
             server.until(lambda: discovery.read(home))
             found = discovery.read(home)
             assert found is not None

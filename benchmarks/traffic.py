@@ -22,7 +22,7 @@ from msgspec import Struct
 from agentlab.core.commands import Entry, Ready, Report
 from agentlab.core.events import Message
 from agentlab.link.client import LinkClient, hello
-from agentlab.link.messages import Events, Follow
+from agentlab.link.messages import Events, Follow, Renew
 
 from .lockers import ROOT
 
@@ -146,7 +146,7 @@ class _Follower:
             for event in push.events:
                 self.out_of_order += event.seq != self.last + 1 and self.last > 0
                 self.last = event.seq
-            self.delivered += len(push.events)
+            self.delivered += sum(isinstance(event.body, Message) for event in push.events)
 
 
 async def _follow(target: Target, count: int, orders: IO[str]) -> Received:
@@ -154,8 +154,8 @@ async def _follow(target: Target, count: int, orders: IO[str]) -> Received:
     links = [await LinkClient.connect(target.address, hello(target.admin, "bench")) for _ in range(count)]
     followers = [_Follower() for _ in links]
     tasks = [asyncio.create_task(f.follow(link, run_id)) for f, link in zip(followers, links, strict=True)]
-    for link in links:  # an answer to something later says that the subscription is there
-        await link.request(Follow(run_id="nothing"))
+    for link in links:  # the answer to something later says that the subscription is there
+        await link.request(Renew(owner="user:bench"))
     print("ready", flush=True)
     events = int(await asyncio.to_thread(orders.readline))
     deadline = time.monotonic() + PATIENCE

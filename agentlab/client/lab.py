@@ -140,7 +140,7 @@ class Lab:
             raise
 
     def _check_kind(self, kind: str) -> None:
-        from agentlab.runner.drivers.base import kinds
+        from agentlab.kinds import kinds
 
         known = set(kinds())
         if kind in known:

@@ -50,7 +50,11 @@ REPORTED: Final = (
 def spawn(turn: Turn, c: Spawn) -> AnyReply:
     state, spec = turn.state, c.spec
     if c.rid and (made := state.requests.get(c.rid)) is not None:
-        return Spawned(agent=made[1], task_id=state.agents[made[1]].task_id)
+        if (known := state.agents.get(made[1])) is None:
+            raise BadRequest(
+                f"The request id {c.rid!r} was used for something else. Give every request an id of its own."
+            )
+        return Spawned(agent=known.agent, task_id=known.task_id)
     turn.run(c.run_id)
     _check_kind(turn, spec)
     if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
@@ -262,7 +266,7 @@ def _check_reported(body: e.AnyBody) -> None:
         raise Forbidden(f"An agent may not report {type(body).__name__}: that is decided, not told.")
     if isinstance(body, e.StateSet) and body.store in ("runtime", "queue"):
         raise Forbidden(f"An agent may not write the store {body.store!r}.")
-    if isinstance(body, e.Message) and body.to:
+    if isinstance(body, e.Message) and (body.to or body.rid):
         raise Forbidden("Messages to other agents go through `send`.")
 
 

@@ -42,12 +42,11 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
             f"that ticket, or ask for all units in one claim.",
             ticket=waiting.ticket,
         )
-    chains = state.chains(c.run_id, wanted)
+    chains, nodes = state.place(c.run_id, wanted, c.mode)
     if (own := locks.overlap(c.owner, chains, c.mode)) is not None:
         return _deny(turn, c, wanted, AlreadyHeld(_already(own, wanted, c.mode), ticket=own.ticket, token=own.token))
 
     number = state.position + 1
-    nodes = nodes_of(chains, c.mode)
     key, passed = _place(turn, c, nodes, number)
     if not locks.blocked(c.owner, nodes, key):
         if passed:  # a waiting request was passed: that is said, and counted
@@ -183,7 +182,7 @@ def _request(
     blockers: tuple[Ticket, ...],
     passed: tuple[int, ...],
 ) -> None:
-    nodes = nodes_of(turn.state.chains(c.run_id, units), c.mode)
+    _, nodes = turn.state.place(c.run_id, units, c.mode)
     body = LockRequest(
         ticket=number, owner=c.owner, units=units, mode=c.mode, key=key, implicit=c.implicit, priority=c.priority,
         ttl=c.ttl, behind=describe(blockers, nodes), passed=passed, rid=c.rid,
@@ -236,7 +235,7 @@ def _yield(turn: Turn, c: Claim, wanted: tuple[str, ...]) -> AnyReply:
     for ticket in held:
         give_up(turn, ticket, ticket.units, "yield", freed)
     # The old ticket's place is ahead of everybody who came later: it waits before anything is handed on.
-    nodes = nodes_of(turn.state.chains(c.run_id, units), mode)
+    _, nodes = turn.state.place(c.run_id, units, mode)
     again = Claim(
         owner=c.owner, units=units, mode=mode, run_id=c.run_id, ttl=c.ttl, implicit=c.implicit,
         priority=c.priority, rid=c.rid,

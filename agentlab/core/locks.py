@@ -51,7 +51,7 @@ class Ended(Struct, frozen=True):
 
     position: int
     owner: str
-    nodes: frozenset[str]
+    nodes: tuple[str, ...]
 
 
 def nodes_of(chains: Iterable[Chain], mode: Mode) -> Nodes:
@@ -256,7 +256,7 @@ class LockTable:
         if ticket.token and modes.INDEX[ticket.mode] >= modes.SIX:
             if len(self.ended) == self.ended.maxlen:
                 self.forgotten = self.ended[0].position
-            self.ended.append(Ended(position, ticket.owner, frozenset([c[-1] for c in chains])))
+            self.ended.append(Ended(position, ticket.owner, tuple([c[-1] for c in chains])))
 
     def _hang(self, ticket: Ticket) -> None:
         self._waiting += not ticket.token

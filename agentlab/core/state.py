@@ -14,12 +14,14 @@ import msgspec
 from . import events as e
 from .commands import Mail
 from .events import Event
-from .locks import LockTable, Ticket, describe, nodes_of
+from .locks import LockTable, Nodes, Ticket, describe, nodes_of
 from .rows import ENDED, Agent, ArtifactRow, Question, Run, Runtime, Task
-from .units import chain
+from .units import Chain, chain
 
 Row = dict[str, e.JSON]
 Tables = dict[str, dict[str, Row | None]]
+
+PLACES = 4096  # claims of which it is remembered what they need
 
 TABLES = ("runs", "agents", "tasks", "locks", "runtimes", "approvals", "artifacts")
 
@@ -41,6 +43,7 @@ class State:
         self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
         self.requests: dict[str, tuple[str, str]] = {}  # rid -> run, and what was made: an agent, a task, a message
         self.journals: dict[str, int] = {}  # agent -> last entry of its journal that is in the log
+        self._places: dict[tuple[str, tuple[str, ...], e.Mode], tuple[tuple[Chain, ...], Nodes]] = {}
 
     # --- the fold ----------------------------------------------------------------------------------------------
 
@@ -58,6 +61,17 @@ class State:
         run = self.runs.get(run_id)
         host, root = (run.host, run.root) if run else ("", "/")
         return tuple([chain(unit, host, root) for unit in units])
+
+    def place(self, run_id: str, units: tuple[str, ...], mode: e.Mode) -> tuple[tuple[Chain, ...], Nodes]:
+        """Where these units hang, and what a ticket over them needs there. Remembered, as agents come back to what they
+        work on: not to be changed."""
+        found = self._places.get((run_id, units, mode))
+        if found is None:
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            chains = self.chains(run_id, units)
+            found = self._places[run_id, units, mode] = (chains, nodes_of(chains, mode))
+        return found
 
     def forget_run(self, run_id: str) -> None:
         """Drop the rows of an ended run from memory. The log keeps them."""
@@ -294,7 +308,7 @@ class State:
             self.changed.add(("artifacts", key))
 
     def _lock_request(self, event: Event, body: e.LockRequest) -> None:
-        chains = self.chains(event.run_id, body.units)
+        chains, nodes = self.place(event.run_id, body.units, body.mode)
         self.locks.add(
             Ticket(
                 ticket=body.ticket,
@@ -304,7 +318,7 @@ class State:
                 mode=body.mode,
                 key=body.key,
                 chains=chains,
-                nodes=nodes_of(chains, body.mode),
+                nodes=nodes,
                 implicit=body.implicit,
                 priority=body.priority,
                 ttl=body.ttl,
@@ -321,10 +335,10 @@ class State:
         self.token = max(self.token, body.token)
         ticket = self.locks.tickets.get(body.ticket)
         if ticket is None:
-            chains = self.chains(event.run_id, body.units)
+            chains, nodes = self.place(event.run_id, body.units, body.mode)
             ticket = Ticket(
                 ticket=body.ticket, owner=body.owner, run_id=event.run_id, units=body.units, mode=body.mode,
-                key=(body.ticket, 0), chains=chains, nodes=nodes_of(chains, body.mode), token=body.token,
+                key=(body.ticket, 0), chains=chains, nodes=nodes, token=body.token,
                 implicit=body.implicit, priority=body.priority, ttl=body.ttl, requested=event.ts, granted=event.ts,
                 rid=body.rid,
             )  # fmt: skip

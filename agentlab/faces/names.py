@@ -38,7 +38,7 @@ class Kind(Name):
     name = "kind"
 
     def offers(self, face: Face) -> dict[str, str]:
-        from agentlab.runner.drivers.base import kinds
+        from agentlab.kinds import kinds
 
         there = dict.fromkeys(kinds(), "")
         for row in face.peek().get("runtimes", {}).values():

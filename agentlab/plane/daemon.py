@@ -20,6 +20,7 @@ from agentlab.core.commands import StartRun
 from agentlab.core.events import JSON
 from agentlab.core.turn import PLANE, Rules
 from agentlab.errors import BadRequest
+from agentlab.kinds import kinds as kinds_here
 from agentlab.link import journal
 from agentlab.link.messages import Admin
 from agentlab.link.server import Server, serve_unix
@@ -58,12 +59,12 @@ class Plane:
         home: Path,
         config: Config | None = None,
         runtimes: Sequence[Runtime] | None = None,
-        kinds: Sequence[str] = ("script", "python", "claude"),
+        kinds: Sequence[str] | None = None,
     ) -> None:
         self.home = home.resolve()
         self.config = config or load(self.home)
         self.runtimes = list(runtimes) if runtimes is not None else [LocalRuntime(self.config, self.home)]
-        self.kinds = kinds
+        self.kinds = kinds_here() if kinds is None else kinds
         self.stopped = asyncio.Event()
         self.token = discovery.new_token()
         self._stack = AsyncExitStack()

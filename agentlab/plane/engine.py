@@ -148,8 +148,9 @@ class Engine:
         self._stir()
 
     def _stir(self) -> None:
-        self._idle.clear()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._idle.clear()
+            self._wake.set()
 
     # --- schedules ---------------------------------------------------------------------------------------------
 

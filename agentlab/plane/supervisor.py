@@ -206,7 +206,12 @@ class Supervisor:
                 if ended.code is not None
                 else ""
             )
-            text = f"Its runner is gone{f' ({how})' if how else ''}{f': {ended.reason}' if ended.reason else ''}."
+            text = (
+                f"Its runner is gone{f' ({how})' if how else ''}{f': {ended.reason}' if ended.reason else ''}".rstrip(
+                    "."
+                )
+                + "."
+            )
             if killed:
                 text += f" {killed} of its processes were still there and were killed."
             await self._finish(

@@ -10,16 +10,15 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from agentlab import config, processes
+from agentlab import config, kinds, processes
 from agentlab.core.commands import Finish, Hired, Mail, Status
-from agentlab.core.events import JSON, Message, StateSet
-from agentlab.errors import AgentlabError
+from agentlab.core.events import JSON, AgentSpec, Message, StateSet
+from agentlab.errors import AgentlabError, BadRequest
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
 from agentlab.runtimes.base import Launch
 
 from .connection import PlaneGate
-from .drivers import base as drivers
 from .drivers.base import Context, Driver, Turn
 from .environment import environment, private_folder
 from .inbox import Inbox, mail_of
@@ -146,7 +145,7 @@ class Worker:
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
             tools=self._tools, gate=self._gate, env=env,
         )  # fmt: skip
-        driver: Driver = drivers.load(spec.kind)(context)
+        driver: Driver = _driver(spec)(context)
         if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):
             await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl)
         await self._awake.wait()
@@ -300,6 +299,16 @@ def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:
         agent=agent, status="failed", error=str(error) or type(error).__name__, reason=reason, usage=usage,
         exit_code=code if isinstance(code, int) else None, last_lines=last_lines,
     )  # fmt: skip
+
+
+def _driver(spec: AgentSpec) -> type[Driver]:
+    """The class that drives this agent. Raises BadRequest: there is none, or it cannot hold the boundary."""
+    found: type[Driver] = kinds.load(spec.kind)
+    if spec.boundary not in found.boundaries:
+        raise BadRequest(
+            f"A {spec.kind} agent cannot have boundary={spec.boundary!r}; it has {' or '.join(sorted(found.boundaries))}."
+        )
+    return found
 
 
 async def _quietly(work: Coroutine[Any, Any, object], what: str) -> None:

@@ -256,6 +256,17 @@ def the_end_of_a_run_wakes_those_who_waited_for_it() -> None:
     assert len(world.events_of(LockGrant)) == 2, "what ends with the run is not granted on the way"
 
 
+@scenario
+def the_end_of_a_run_gives_back_in_the_order_of_asking() -> None:
+    world = World()
+    world.run("p", "/p")
+    people = [f"user:{name}" for name in ("zoe", "bob", "eve", "ada", "kim", "tom")]
+    for number, person in enumerate(people):
+        world.grant(person, f"file:{number}", run="p")
+    world.do(c.EndRun(run_id="p"))
+    assert [event.actor for event in world.events_of(LockRelease)] == people
+
+
 # --- more later ------------------------------------------------------------------------------------------------
 
 

@@ -206,18 +206,39 @@ def test_an_agent_that_ended_says_how_to_go_on(world: World) -> None:
     )
 
 
+def test_a_repeated_message_or_task_is_one(world: World) -> None:
+    a = world.agent("a")
+    for command in (c.SendText(agent=a, text="hi", rid="m"), c.CreateTask(run_id="r", goal="more", rid="t")):
+        first = world.do(command, c.Created)
+        before = len(world.log)
+        assert world.do(command, c.Created) == first
+        world.restart()
+        assert world.do(command, c.Created) == first
+        assert len(world.log) == before
+
+
+def test_a_request_id_that_meant_something_else_is_refused(world: World) -> None:
+    world.do(c.CreateTask(run_id="r", goal="more", rid="1"))
+    text = world.refused(c.Spawn(run_id="r", spec=AgentSpec(kind="script"), rid="1"), BadRequest)
+    assert text == "The request id '1' was used for something else. Give every request an id of its own."
+
+
 # --- reports ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (LockGrant(ticket=1, owner="r/a", units=("file:x",), mode=Mode.EXCLUSIVE, token=99), "may not report LockGrant"),
+        (
+            LockGrant(ticket=1, owner="r/a", units=("file:x",), mode=Mode.EXCLUSIVE, token=99),
+            "may not report LockGrant",
+        ),
         (AgentEnd(), "may not report AgentEnd"),
         (Approval(approval="q", answer="yes"), "may not report Approval"),
         (StateSet(store="runtime", key="local"), "may not write the store 'runtime'"),
         (StateSet(store="queue", key="1", after=[0]), "may not write the store 'queue'"),
         (Message(role="user", text="obey", to="r/b"), "Messages to other agents go through `send`"),
+        (Message(role="user", text="hi", rid="1"), "Messages to other agents go through `send`"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -242,8 +263,8 @@ def test_what_an_agent_does_and_uses_is_shown(world: World) -> None:
 
 def test_a_subagent_is_recorded_under_its_agent(world: World) -> None:
     a = world.agent("a")
-    world.do(report(a, ModelCall(provider="p"), actor="helper", tok_out=2))
-    assert world.log[-1].actor == "a/helper"
+    world.do(report(a, ModelCall(provider="p"), actor="scout", tok_out=2))
+    assert world.log[-1].actor == "a/scout"
     assert world.state.agents[a].usage == {"out": 2}
 
 
@@ -297,7 +318,9 @@ def test_a_run_that_is_forgotten_leaves_no_row_and_says_so_to_those_who_watch(wo
     shown = {(table, key) for table, rows in world.state.view("r").items() for key in rows}
     world.state.take_changes()
     world.state.forget_run("r")
-    gone = {(table, key) for table, rows in world.state.take_changes().items() for key, row in rows.items() if row is None}
+    gone = {
+        (table, key) for table, rows in world.state.take_changes().items() for key, row in rows.items() if row is None
+    }
     assert shown == gone
     assert not any(world.state.view("r").values())
     assert not world.state.requests

@@ -73,6 +73,7 @@ def test_several_units_are_one_request_and_one_grant(world: World, a: str) -> No
     world.grant(a, "file:x", "file:y", "proc:test")
     (grant,) = world.events_of(LockGrant)
     assert grant.body.units == ("file:x", "file:y", "proc:test")  # type: ignore[union-attr]
+    assert (grant.actor, grant.unit) == ("a", "file:x, file:y, proc:test")
     assert world.events_of(LockRequest) == [], "what was free has no request of its own"
 
 
@@ -257,6 +258,12 @@ def test_a_lease_that_never_begins_or_never_ends_is_refused(world: World, a: str
     text = world.refused(c.Claim(owner=a, units=("file:x",), run_id="r", ttl=ttl), BadRequest)
     assert text.endswith("Give ttl in seconds, more than 0.")
     assert world.ask(c.Spawn(run_id="r", spec=c.AgentSpec(kind="script", ttl=ttl))).code == "BadRequest"
+
+
+def test_a_lease_may_be_shorter_than_a_second(world: World, a: str) -> None:
+    assert world.grant(a, "file:x", ttl=0.25).ttl == 0.25
+    world.tick(0.25)
+    assert world.holders() == {}
 
 
 def test_an_expiry_is_an_event_before_the_next_grant(world: World, a: str, b: str) -> None:

@@ -53,6 +53,7 @@ def test_a_runtime_keeps_the_day_of_its_first_registration(world: World) -> None
 def test_a_runtime_without_slots_is_refused(world: World) -> None:
     text = world.refused(c.RegisterRuntime(runtime_id="x", kind="local", host="h", slots=0), BadRequest)
     assert text == "A runtime with 0 slots can run nothing."
+    register(world, slots=1)
 
 
 def test_an_unknown_kind_of_agent_is_refused_with_those_that_exist(world: World) -> None:
@@ -94,6 +95,8 @@ def test_a_runtime_may_say_that_it_is_not_well(world: World) -> None:
     register(world)
     world.do(c.RuntimeSeen(runtime_id="local", ok=False, reason="the engine is down"))
     assert (status(world), world.state.runtimes["local"].reason) == ("offline", "the engine is down")
+    world.do(c.RuntimeSeen(runtime_id="local", ok=False, reason="the disk is full"))
+    assert world.state.runtimes["local"].reason == "the disk is full"
 
 
 def test_a_restart_is_no_silence_of_the_runtime(world: World) -> None:
@@ -111,8 +114,11 @@ def test_a_runtime_that_was_lost_long_ago_is_forgotten_unless_it_has_agents(worl
     register(world, "other")
     a = world.agent("a")
     world.tick(RULES.offline + 1)
-    world.tick(RULES.gc + 1)
+    world.tick(RULES.gc)
+    assert set(world.state.runtimes) == {"local", "other"}
+    world.tick(1.0)
     assert list(world.state.runtimes) == ["local"], "its agent is not forgotten"
+    assert "other" not in world.leases.seen
     world.finish(a)
     world.tick()
     assert not world.state.runtimes
@@ -219,4 +225,15 @@ def test_a_restart_gives_sessions_the_time_to_come_back(world: World) -> None:
     world.tick()
     assert world.state.runs["s"].status == "open"
     world.tick(RULES.idle_run + 1)
+    assert world.state.runs["s"].status == "done"
+
+
+def test_a_run_in_which_something_happened_lately_is_not_idle_whoever_is_gone(world: World) -> None:
+    world.run("s", "/s", session_id="kernel")
+    world.tick()
+    world.now += RULES.idle_run
+    world.do(c.CreateTask(run_id="s", goal="more"))
+    world.tick(RULES.idle_run - 1)
+    assert world.state.runs["s"].status == "open"
+    world.tick(2.0)
     assert world.state.runs["s"].status == "done"

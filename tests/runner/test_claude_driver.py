@@ -361,11 +361,6 @@ async def test_a_missing_cli_is_named(bench: Bench) -> None:
         await bench.driver(options={"cli": "/nowhere/claude"}).start()
 
 
-async def test_another_boundary_is_refused_and_never_weakened(bench: Bench) -> None:
-    with pytest.raises(BadRequest, match="boundary='native' is not available for claude"):
-        await bench.driver(boundary="native").start()
-
-
 async def test_an_unknown_option_names_those_there_are(bench: Bench) -> None:
     with pytest.raises(BadRequest, match="max_turns, max_cost"):
         await bench.driver(options={"max_truns": 3}).start()

@@ -14,13 +14,12 @@ import pytest
 from fake_plane import FakePlane, until
 from tiny_driver import TinyDriver
 
-from agentlab import processes
+from agentlab import kinds, processes
 from agentlab.core import commands as c
 from agentlab.core.events import AgentEnd, Message
 from agentlab.core.rows import ENDED
 from agentlab.link.journal import path_of, read
 from agentlab.runner import worker as workers
-from agentlab.runner.drivers import base
 from agentlab.runner.environment import environment, private_folder
 from agentlab.runner.worker import Worker
 from agentlab.runtimes.base import Launch
@@ -39,7 +38,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.DRIVERS, "tiny", "tiny_driver:TinyDriver")
+    monkeypatch.setitem(kinds.DRIVERS, "tiny", "tiny_driver:TinyDriver")
 
 
 Run = Callable[..., "asyncio.Task[int]"]
@@ -134,7 +133,7 @@ async def test_the_claims_of_an_agent_come_before_its_first_action_and_wait_in_t
     assert plane.log("message") == []
     plane.do(c.Release(owner="user:me", tickets=(held.ticket,)))  # type: ignore[union-attr]
     await running
-    assert plane.log("lock.grant", "message")[1:] == ["lock.grant file:src/x.py", "message x"]
+    assert plane.log("lock.grant", "message")[1:] == ["lock.grant file:src/x.py", "message echo x", "message x"]
 
 
 async def test_an_agent_stopped_while_it_waits_for_its_claims_never_starts(plane: FakePlane, run: Run) -> None:
@@ -462,3 +461,10 @@ async def test_what_is_no_launch_is_refused(start: Callable[[Launch], subprocess
     done = subprocess.run([sys.executable, "-m", "agentlab.runner"], input=b"nonsense", capture_output=True, timeout=60)
     assert done.returncode == 2
     assert b"msgpack Launch" in done.stderr
+
+
+async def test_a_boundary_that_cannot_be_had_is_refused_and_never_weakened(plane: FakePlane, run: Run) -> None:
+    assert await run("echo hello", boundary="native") == 0
+    assert plane.status("r1/a") == "failed"
+    assert "boundary='native'" in end_of(plane).error
+    assert plane.log("message") == []

@@ -29,6 +29,7 @@ class TinyDriver:
     """Tasks: `echo TEXT`, `wait` (until it is interrupted), `env`, `daemon`, `hang` (does not hear), `raise`, `fail`, `claim UNIT`,
     `upon FILE`."""
 
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
     last: ClassVar[TinyDriver]
 
     def __init__(self, context: Context) -> None:
@@ -113,7 +114,7 @@ class TinyDriver:
 
 def register() -> None:
     """For a runner in a process of its own."""
-    from agentlab.runner.drivers import base
+    from agentlab import kinds
 
-    drivers: dict[str, Any] = base.DRIVERS
+    drivers: dict[str, Any] = kinds.DRIVERS
     drivers["tiny"] = "tiny_driver:TinyDriver"

@@ -38,8 +38,8 @@ def test_a_spawn_that_makes_no_sense_is_refused(
     assert lab.spawn("script", steps=[{"say": "fine"}], workdir=work).wait(60).output == "fine"
 
 
-def test_an_unknown_option_is_a_type_error_that_names_it(lab: agentlab.Lab, work: Path) -> None:
-    with pytest.raises(TypeError, match="colour"):
+def test_an_unknown_option_is_refused_and_named(lab: agentlab.Lab, work: Path) -> None:
+    with pytest.raises(agentlab.BadRequest, match="colour"):
         lab.spawn("script", steps=[], workdir=work, colour="red")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from agentlab.core.events import JSON, AgentSpec
 
@@ -41,7 +41,12 @@ class Turn:
 
 
 class Driver(Protocol):
-    """One agent, from `start` to `close`. All methods are called from the runner's event loop."""
+    """One agent, from `start` to `close`. All methods are called from the runner's event loop.
+
+    `boundaries`: those that it can hold; an agent that asks for another one is refused before it is made.
+    """
+
+    boundaries: ClassVar[frozenset[str]]
 
     def __init__(self, context: Context) -> None: ...
 
@@ -65,34 +70,3 @@ class Driver(Protocol):
 
     def processes(self) -> list[int]:
         """Pids of the roots of its process trees, for pause and stats."""
-
-
-DRIVERS: dict[str, str] = {
-    "script": "agentlab.runner.drivers.script:ScriptDriver",
-    "python": "agentlab.runner.drivers.python:PythonDriver",
-    "claude": "agentlab.runner.drivers.claude:ClaudeDriver",
-}
-"""kind -> where its class is. Loaded when first used; further kinds come by the entry point group `agentlab.drivers`."""
-
-
-def load(kind: str) -> type[Any]:
-    """The class of a kind. Raises BadRequest, naming the kinds there are."""
-    from importlib import import_module
-    from importlib.metadata import entry_points
-
-    from agentlab.errors import BadRequest
-
-    if kind in DRIVERS:
-        module, _, name = DRIVERS[kind].partition(":")
-        return getattr(import_module(module), name)  # type: ignore[no-any-return]
-    for entry in entry_points(group="agentlab.drivers"):
-        if entry.name == kind:
-            return entry.load()  # type: ignore[no-any-return]
-    raise BadRequest(f"No driver for agents of kind {kind!r}. Known: {', '.join(kinds())}.")
-
-
-def kinds() -> list[str]:
-    """All kinds that can be driven here."""
-    from importlib.metadata import entry_points
-
-    return sorted(DRIVERS | {e.name: "" for e in entry_points(group="agentlab.drivers")})

@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentlab import processes
 from agentlab.core.events import JSON, Error
@@ -43,6 +43,8 @@ class _Prompt:
 class ClaudeDriver:
     """One process of Claude Code and one session of it. Options: see `claude_setup.Options`."""
 
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
+
     def __init__(self, context: Context) -> None:
         self._context = context
         self._client: ClaudeSDKClient | None = None
@@ -61,11 +63,6 @@ class ClaudeDriver:
 
     async def start(self) -> None:
         context, spec = self._context, self._context.spec
-        if spec.boundary != "tools":
-            raise BadRequest(
-                f"boundary={spec.boundary!r} is not available for claude agents yet. With boundary='tools', the default, "
-                "their own tools are off and agentlab's take their place."
-            )
         if spec.task is not None:
             _text(spec.task)
         options = setup.options(spec.options)

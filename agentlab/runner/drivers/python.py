@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from agentlab import processes
 from agentlab.core.events import JSON
@@ -21,6 +22,8 @@ _MAX_LINE = 128 * 1024 * 1024  # bytes of one message
 
 
 class PythonDriver:
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
+
     def __init__(self, context: Context) -> None:
         self._context = context
         self._turn: asyncio.Task[Turn] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from agentlab import processes
 from agentlab.core.events import JSON
@@ -13,6 +14,8 @@ from .base import Context, Turn
 
 
 class ScriptDriver:
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
+
     def __init__(self, context: Context) -> None:
         self._context = context
         self._going = asyncio.Event()

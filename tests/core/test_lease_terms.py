@@ -119,6 +119,16 @@ def test_a_restart_forgets_deadlines_of_before(world: World) -> None:
     assert world.leases.expired(world.state.locks, world.now + 1_009.0) == []
 
 
+def test_people_are_forgotten_with_the_last_thing_that_they_held(world: World) -> None:
+    for run in ("p", "q"):
+        world.run(run, f"/{run}")
+        world.grant("user:ada", "file:x", run=run)
+    world.do(c.EndRun(run_id="p"))
+    assert "user:ada" in world.leases.seen
+    world.do(c.EndRun(run_id="q"))
+    assert "user:ada" not in world.leases.seen
+
+
 def test_whoever_ends_is_forgotten(world: World) -> None:
     a = world.agent("a")
     world.grant(a, "file:x")

@@ -1,0 +1,109 @@
+"""The benchmarks run, and count right. How fast anything is, is not asserted here."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import __main__ as command
+from benchmarks import frames, lockers, locks, machine, peers, recorder, startup
+from benchmarks.measure import Measure, against, alone, left_out, paired, show
+
+
+def test_every_client_gets_its_lock_through_a_real_plane() -> None:
+    (measure,) = locks.run(quick=True, clients=(4,), against=())
+    assert (measure.unit, measure.ok) == ("pairs/s", None)
+    assert measure.ours is not None
+    assert measure.ours > 0
+
+
+def test_a_peer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "missing", lambda peer: "etcd is not installed")
+    ours, etcd = locks.run(quick=True, clients=(1,), against=(peers.ETCD,))
+    assert (etcd.peer_name, etcd.note, etcd.ratio, etcd.ok) == (
+        peers.ETCD,
+        "left out: etcd is not installed",
+        None,
+        None,
+    )
+    assert etcd.ours == ours.ours
+
+
+def test_the_recorder_loses_nothing() -> None:
+    measures = {m.name.rpartition(": ")[2]: m for m in recorder.run(quick=True)}
+    delivered = measures["deliveries"]
+    assert delivered.ours == delivered.peer
+    assert delivered.peer
+    assert measures["lost, doubled or out of order"].ours == 0
+    assert any(m.peer_name.startswith("bare sqlite3") and m.ratio for m in measures.values())
+
+
+def test_a_spawned_agent_calls_its_first_tool_and_idle_ones_come_up() -> None:
+    imported, spawned, idle = startup.run(quick=True, agents=1)
+    assert [m.unit for m in (imported, spawned, idle)] == ["ms", "ms", "% of a core"]
+    assert all(m.better == "lower" and m.target is not None for m in (imported, spawned, idle))
+
+
+def test_the_frames_are_compared_with_both_readers() -> None:
+    measures = frames.run(quick=True, events=500)
+    assert {m.peer_name for m in measures} == {"bare ADBC to Arrow", "pandas.read_sql_query"}
+    assert all(m.ratio for m in measures)
+
+
+def test_a_target_is_for_the_ratio_where_there_is_a_peer_and_for_our_number_elsewhere() -> None:
+    assert alone("x", 5.0, "ms", target=6, better="lower").ok
+    assert not alone("x", 5.0, "1/s", target=6).ok
+    assert against("x", 8.0, "1/s", "peer", 2.0, target=3.5).ok
+    assert against("x", 8.0, "1/s", "peer", 2.0).ok is None
+
+
+def test_rounds_are_compared_with_each_other_and_not_their_medians() -> None:
+    """The machine was ten times slower in the second round, for both."""
+    assert paired("x", [100.0, 10.0, 90.0], "1/s", "peer", [50.0, 5.0, 45.0]).ratio == 2.0
+
+
+def test_protobuf_fields_come_back_as_they_were_written() -> None:
+    message = lockers._bytes(1, b"lock-7") + lockers._int(2, 7587882139487) + lockers._int(3, 0)
+    assert lockers._read(message) == {1: b"lock-7", 2: 7587882139487, 3: 0}
+
+
+def test_the_command_prints_a_table_and_writes_what_it_was_measured_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measures = [alone("so fast", 5.0, "ms", target=4, better="lower"), left_out("as fast", "etcd", "it is away")]
+    monkeypatch.setattr(startup, "run", lambda quick: measures)
+    monkeypatch.setattr(recorder, "run", lambda quick: 1 / 0)
+    file = tmp_path / "result.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "startup", "recorder", "--json", str(file)])
+    assert command.main() == 2
+    output = capsys.readouterr().out
+    assert "MISSED" in output
+    assert "recorder failed: ZeroDivisionError" in output
+    assert "left out: it is away" in output
+    written = json.loads(file.read_text())
+    assert [m["name"] for m in written["results"]["startup"]] == ["so fast", "as fast"]
+    assert written["machine"].keys() >= {"cpus", "load", "kernel", "versions", "fdatasync_p50_ms"}
+
+
+def test_one_missed_target_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(startup, "run", lambda quick: [alone("x", 5.0, "ms", target=4, better="lower")])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "startup", "--json", str(tmp_path / "result.json")])
+    assert command.main() == 1
+
+
+def test_a_table_has_a_line_for_each_measure() -> None:
+    said = io.StringIO()
+    show(
+        "title", [Measure(name="one", ours=None, unit=""), alone("two", 12345.6, "1/s")], Console(file=said, width=150)
+    )
+    assert "12,346" in said.getvalue()
+    assert all(name in said.getvalue() for name in ("title", "one", "two"))
+
+
+def test_the_disk_is_part_of_the_machine() -> None:
+    assert machine.fdatasync_p50(times=3) > 0

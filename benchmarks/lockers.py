@@ -21,6 +21,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from agentlab.link.streams import StreamProtocol
+
 WARM = 0.3  # s before anything is counted
 TTL = 60  # s
 ROOT = Path(__file__).parent.parent
@@ -117,8 +119,8 @@ async def _ours(stack: AsyncExitStack, address: str, token: str, clients: int) -
 _DELETE_MINE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
 
 
-class _Resp(asyncio.Protocol):
-    """Requests and the simple replies (+OK, :1, $n bulk) that locks need, in order."""
+class _Resp(StreamProtocol):
+    """Requests and the simple replies (+OK, :1, $n bulk) that locks need, in order. It reads as our own client does."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[bytes]] = deque()
@@ -129,7 +131,7 @@ class _Resp(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: memoryview) -> None:
         self._buffer += data
         while True:
             line, end, rest = self._buffer.partition(b"\r\n")
@@ -189,7 +191,7 @@ _CHANNELS = 8  # connections that the clients share: a channel each costs grpc m
 
 
 async def _etcd(stack: AsyncExitStack, address: str, token: str, clients: int) -> list[Pair]:
-    import grpc.aio
+    import grpc.aio  # type: ignore[import-untyped]
 
     channels = [
         await stack.enter_async_context(

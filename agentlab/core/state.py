@@ -89,6 +89,7 @@ class State:
         self.requests = {rid: made for rid, made in self.requests.items() if made[0] != run_id}
         if self.runs.pop(run_id, None):
             self.changed.add(("runs", run_id))
+        self._places.clear()
 
     # --- views -------------------------------------------------------------------------------------------------
 

@@ -99,11 +99,12 @@ class FakePlane:
     # --- views
 
     def log(self, *types: str) -> list[str]:
-        """What was logged of these types (all where none is given), each as "type text"."""
+        """What was logged of these types (all where none is given), each as "type text"; prompts are of type "prompt"."""
+        named = [("prompt" if getattr(e.body, "role", "") == "user" else e.type, e) for e in self.events]
         return [
-            f"{e.type} {getattr(e.body, 'text', e.unit or '')}".strip()
-            for e in self.events
-            if not types or e.type in types
+            f"{type} {getattr(e.body, 'text', e.unit or '')}".strip()
+            for type, e in named
+            if not types or type in types
         ]
 
     def status(self, agent: str) -> str:

@@ -76,7 +76,7 @@ async def test_an_agent_does_its_task_and_its_end_is_told(plane: FakePlane, run:
     assert plane.status("r1/a") == "done"
     assert (end_of(plane).output, end_of(plane).usage) == ("hello", {"in": 2, "cost": 0.5})
     assert calls() == ["start", "prompt echo hello", "close"]
-    assert plane.log("message") == ["message echo hello", "message hello"]
+    assert plane.log("prompt", "message") == ["prompt echo hello", "message hello"]
     assert plane.state.agents["r1/a"].vendor_session == "session-1"
     assert not path_of(plane.home, "r1/a").exists()
 
@@ -133,7 +133,7 @@ async def test_the_claims_of_an_agent_come_before_its_first_action_and_wait_in_t
     assert plane.log("message") == []
     plane.do(c.Release(owner="user:me", tickets=(held.ticket,)))  # type: ignore[union-attr]
     await running
-    assert plane.log("lock.grant", "message")[1:] == ["lock.grant file:src/x.py", "message echo x", "message x"]
+    assert plane.log("lock.grant", "message")[1:] == ["lock.grant file:src/x.py", "message x"]
 
 
 async def test_an_agent_stopped_while_it_waits_for_its_claims_never_starts(plane: FakePlane, run: Run) -> None:

@@ -32,6 +32,11 @@ class Leases:
             if ticket.token:
                 self.watch(ticket.ticket, ticket.owner, ticket.ttl, now)
 
+    def compact(self, locks: LockTable) -> None:
+        """Forget the deadlines of tickets that were given back long before."""
+        self._due = [(deadline, number) for deadline, number in self._due if number in locks.tickets]
+        heapq.heapify(self._due)
+
     def left(self, owner: str, ttl: float, now: float) -> float:
         """Seconds until a lease of this owner ends."""
         return self.seen.get(owner, now) + ttl - now

@@ -80,6 +80,10 @@ class Turns(Generic[T]):
         if queue and crossing in queue:
             queue.remove(crossing)
 
+    def held_back(self) -> list[T]:
+        """All that wait for their turn."""
+        return [crossing for queue in self._waiting.values() for crossing in queue]
+
 
 class Recorded(Generic[T]):
     """The order of a record: `order` names the agent of each crossing. What comes after the record's end arrives freely."""

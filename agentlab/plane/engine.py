@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Answered = Callable[[c.AnyReply | AgentlabError], None]
 Committed = Callable[[Sequence[Event]], None]
 Crossing = tuple[c.AnyCommand, Answered]
-_CROSSINGS = (c.Claim, c.Release)
+_CROSSINGS = (c.Claim, c.Release, c.Finish)
 
 
 def clock() -> Instant:
@@ -90,6 +90,7 @@ class Engine:
         leases.restart(state.locks, now.mono)
         leases.since = dict.fromkeys(state.agents, now.mono)
         leases.seen |= dict.fromkeys(state.runtimes, now.mono)
+        state.locks.forgotten = state.position  # the ended grants that `touched` looks at were not folded
         self.state, self.leases = state, leases
         self._turns.clear()
 
@@ -101,7 +102,7 @@ class Engine:
             answered(Unavailable(self.failure))
             return
         if isinstance(command, _CROSSINGS) and (turns := self._schedule(command)) is not None:
-            turns.offer(command.owner, (command, answered))
+            turns.offer(_whose(command), (command, answered))
             self._cross(turns)
             return
         self._decide(command, answered)
@@ -154,9 +155,9 @@ class Engine:
 
     # --- schedules ---------------------------------------------------------------------------------------------
 
-    def _schedule(self, command: c.Claim | c.Release) -> Turns[Crossing] | None:
+    def _schedule(self, command: c.Claim | c.Release | c.Finish) -> Turns[Crossing] | None:
         """The turnstile of the run of an agent; None where crossings are decided as they come."""
-        agent = self.state.agents.get(command.owner)
+        agent = self.state.agents.get(_whose(command))
         if agent is None:
             return None
         run = self.state.runs[agent.run_id]
@@ -213,7 +214,8 @@ class Engine:
         )  # else nothing of the batch is there, and never will be
         for answered, _ in answers:
             _answer(answered, told)
-        for answered, _ in self._answers:
+        held_back = [crossing for turns in self._turns.values() for crossing in turns.held_back()]
+        for answered in [*(answered for answered, _ in self._answers), *(answered for _, answered in held_back)]:
             _answer(answered, unknown)
         self._answers, self._batch = [], Batch()
         delay = 0.05
@@ -250,6 +252,10 @@ class Engine:
         for run in ended[: max(0, len(ended) - keep)]:
             self._turns.pop(run.run_id, None)
             self.state.forget_run(run.run_id)
+
+
+def _whose(command: c.Claim | c.Release | c.Finish) -> str:
+    return command.agent if isinstance(command, c.Finish) else command.owner
 
 
 def _answer(answered: Answered, reply: c.AnyReply | AgentlabError) -> None:

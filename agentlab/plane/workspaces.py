@@ -12,7 +12,7 @@ import msgspec
 from agentlab.config import Limits
 from agentlab.core import commands as c
 from agentlab.core.events import Blob
-from agentlab.errors import BadRequest
+from agentlab.errors import BadRequest, NameTaken
 from agentlab.paths import Workspace
 from agentlab.store import snapshots
 from agentlab.store.base import Snapshot
@@ -37,6 +37,10 @@ class Workspaces:
         if not root.is_absolute():
             raise BadRequest(f"The workspace must be an absolute path, not {command.root!r}.")
         await asyncio.to_thread(Workspace(root).check_root)
+        async for _ in self._engine.store.run_events(command.run_id, until=1):
+            raise NameTaken(
+                f"Run id {command.run_id} is in the log already; ids are never used twice.", run=command.run_id
+            )
         tree = await self._record(command.run_id, root)
         return await self._engine.submit(msgspec.structs.replace(command, base_tree=tree))
 

@@ -193,3 +193,35 @@ async def test_turns_are_decided_in_task_order_whoever_is_faster(tmp_path: Path)
         orders.append([t.owner for t in sorted(engine.state.locks.tickets.values(), key=lambda t: t.key)])
         await engine.close()
     assert orders == [["r1/a", "r1/b", "r1/c"]] * 3
+
+
+async def test_in_turns_an_end_is_a_crossing_too(tmp_path: Path) -> None:
+    logs = []
+    for number, end_first in enumerate((True, False)):
+        engine = Engine(SqliteStore(tmp_path / f"{number}.db"))
+        await engine.start()
+        await engine.submit(c.StartRun(run_id="r1", name="one", root="/w", host="here", schedule="turns"))
+        for name in "ab":
+            await engine.submit(c.Spawn(run_id="r1", spec=e.AgentSpec(kind="script", name=name), rid=name))
+        await engine.submit(c.BeginRun(run_id="r1"))
+        crossings: list[c.AnyCommand] = [
+            c.Finish(agent="r1/b", status="done"),
+            c.Claim(owner="r1/a", units=("file:n",), run_id="r1"),
+        ]
+        await asyncio.gather(*(engine.submit(command) for command in (crossings if end_first else crossings[::-1])))
+        await engine.settled()
+        logs.append([event.type async for batch in engine.store.run_events("r1") for event in batch])
+        await engine.close()
+    assert logs[0] == logs[1]
+
+
+async def test_what_waited_for_its_turn_is_answered_when_the_state_is_folded_anew(engine: Engine, store: Gated) -> None:
+    await engine.submit(c.StartRun(run_id="r2", name="two", root="/w2", host="here", schedule="turns"))
+    await engine.submit(c.Spawn(run_id="r2", spec=e.AgentSpec(kind="script", name="a"), rid="a"))
+    waiting = asyncio.create_task(engine.submit(c.Claim(owner="r2/a", units=("file:n",), run_id="r2")))
+    await asyncio.sleep(0)
+    store.fail = "before"
+    with pytest.raises(OutcomeUnknown):
+        await engine.submit(claim("ada", "file:a"))
+    with pytest.raises(OutcomeUnknown):
+        await asyncio.wait_for(waiting, 10)

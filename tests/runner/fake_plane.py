@@ -102,9 +102,7 @@ class FakePlane:
         """What was logged of these types (all where none is given), each as "type text"; prompts are of type "prompt"."""
         named = [("prompt" if getattr(e.body, "role", "") == "user" else e.type, e) for e in self.events]
         return [
-            f"{type} {getattr(e.body, 'text', e.unit or '')}".strip()
-            for type, e in named
-            if not types or type in types
+            f"{type} {getattr(e.body, 'text', e.unit or '')}".strip() for type, e in named if not types or type in types
         ]
 
     def status(self, agent: str) -> str:

@@ -41,12 +41,13 @@ def run(quick: bool = False, events: int | None = None) -> list[Measure]:
     events = events or (20_000 if quick else EVENTS)
     db = database(events)
     best: dict[str, tuple[float, float]] = {}
-    for _ in range(1 if quick else ROUNDS):
+    rounds = 1 if quick else ROUNDS
+    for _ in range(rounds):
         for reader in READERS:
             seconds, megabytes = _measured(db, reader)
             least = best.get(reader, (seconds, megabytes))
             best[reader] = (min(least[0], seconds), min(least[1], megabytes))
-    name, note = f"run.events(), {events:,} events", f"least of {ROUNDS} rounds"
+    name, note = f"run.events(), {events:,} events", f"least of {rounds}"
     whole, narrow = f"{name}, with payload", f"{name}, no payload"
     return [
         _row(whole, best["ours"][0], "s", "bare ADBC to Arrow", best["adbc"][0], TIME_TARGET, note),

@@ -66,6 +66,7 @@ class Run:
         memory: str = "none",
         runtime: str | None = None,
         resume: str | None = None,
+        keep: bool = False,
         options: Mapping[str, JSON] | None = None,
     ) -> AgentHandle:
         """Queue an agent and return at once.
@@ -75,7 +76,7 @@ class Run:
         explicit (None: as the run says). env: NAME -> `env:NAME` or `file:/path`, resolved here and never logged, or a literal.
         What the kind logs in with (`spec.CREDENTIALS`) is passed on by itself where it is exported here.
         boundary: tools | native. priority: operator | normal | background. ttl: s that its locks live without a sign of life.
-        resume: the vendor's session to go on from. options: of the driver.
+        resume: the vendor's session to go on from. keep: stay for follow-ups (`send`) until stopped. options: of the driver.
 
         Raises BadRequest (an unknown kind, a task that does not fit it, a reference that leads nowhere), NameTaken.
         """
@@ -84,7 +85,7 @@ class Run:
             kind, task, root=self.root, name=name, steps=steps, code=code, claims=claims, claims_mode=claims_mode,
             claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,
             instructions=instructions, tools=tools, permissions=permissions, memory=memory, runtime=runtime, resume=resume,
-            options=options,
+            keep=keep, options=options,
         )  # fmt: skip
         return self._spawn(definition)
 

@@ -185,6 +185,7 @@ def define(
     memory: str = "none",
     runtime: str | None = None,
     resume: str | None = None,
+    keep: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Definition:
     """What each means: `Run.spawn`. `root`: the workspace, where it is here. Raises BadRequest, OutsideWorkspace."""
@@ -213,6 +214,7 @@ def define(
         "memory": memory,
         "runtime": runtime,
         "resume": resume,
+        "keep": keep,
     }
     try:
         plain = msgspec.json.decode(msgspec.json.encode(fields))

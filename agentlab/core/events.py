@@ -119,6 +119,7 @@ class AgentSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     runtime: str | None = None  # id of a runtime; None = whichever has a free slot first
     resume: str | None = None  # the vendor's session id to go on from
+    keep: bool = False  # stay for follow-ups when the task is done, until it is stopped
     options: dict[str, JSON] = {}  # of the driver
 
 

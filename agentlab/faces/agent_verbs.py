@@ -74,6 +74,7 @@ class Waited(Listing):
 )
 @click.option("--runtime", help="The runtime to start it on. Default: whichever has a free slot.")
 @click.option("--resume", help="The vendor's session to go on from.")
+@click.option("--keep", is_flag=True, help="Stay for follow-ups (`send`) when the task is done, until it is stopped.")
 @click.option(
     "--option",
     "options",

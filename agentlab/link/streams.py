@@ -1,6 +1,6 @@
 """Reading a stream socket without making an object of 256 KiB for each read, as asyncio's plain protocols do.
 
-That object costs more than everything else about a small message: 12 us of 15 on the machine where this was found.
+Depending on the state of the heap, that object costs more than everything else about a small message (measured: 12 us of 14).
 """
 
 from __future__ import annotations

@@ -119,11 +119,18 @@ class Engine:
             raise reply
         return reply
 
-    def keep(self, blobs: Sequence[Blob] = (), snapshot: Snapshot | None = None) -> None:
-        """Content for the next commit; durable before or with whatever is posted afterwards."""
+    def keep(
+        self, blobs: Sequence[Blob] = (), snapshot: Snapshot | None = None, answered: Answered | None = None
+    ) -> None:
+        """Content for the next commit: durable before or with whatever is posted afterwards, and when `answered` is called."""
+        if self.failure and answered is not None:
+            answered(Unavailable(self.failure))
+            return
         self._batch.blobs.extend(blobs)
         if snapshot is not None:
             self._batch.snapshots.append(snapshot)
+        if answered is not None:
+            self._answers.append((answered, c.Done()))
         self._stir()
 
     async def settled(self) -> None:
@@ -191,6 +198,10 @@ class Engine:
             except AgentlabError as error:
                 await self._recover(error, answers)
                 continue
+            except Exception as error:
+                log.exception("the store failed in a way that it does not know")
+                await self._recover(OutcomeUnknown(f"{type(error).__name__}: {error}."), answers)
+                continue
             if batch.events:
                 self.committed = batch.events[-1].id
                 self.last_commit = time.monotonic()
@@ -209,9 +220,8 @@ class Engine:
         self.failure = f"The log cannot be written ({error}); nothing is granted until it can. Try again."
         published = self.committed
         unknown = OutcomeUnknown(f"{error} Whether it happened is not known yet; repeat the request with the same id.")
-        told = (
-            unknown if isinstance(error, Unavailable) else error
-        )  # else nothing of the batch is there, and never will be
+        # Any other error than that one says that nothing of the batch is there, and never will be.
+        told = unknown if isinstance(error, Unavailable) else error
         for answered, _ in answers:
             _answer(answered, told)
         held_back = [crossing for turns in self._turns.values() for crossing in turns.held_back()]

@@ -105,8 +105,7 @@ class PlaneHandler:
             case m.Renew(owner=owner):
                 self._renew(peer, id, owner)
             case m.PutBlobs(blobs=blobs):
-                self.engine.keep(blobs)
-                peer.reply(id, c.Done())
+                self.engine.keep(blobs, answered=lambda reply: _answer(peer, id, reply))
             case m.Watch(since=since):
                 self._subscriptions[peer, id] = self.feed.watch(_PeerSink(peer, id), since)
             case m.Follow(run_id=run_id, since=since):

@@ -153,7 +153,7 @@ class Worker:
         await driver.start()
         if self._paused:
             await driver.freeze()
-        return await self._prompts(driver, spec.task, keep=bool(spec.options.get("keep")))
+        return await self._prompts(driver, spec.task, keep=spec.keep)
 
     async def _prompts(self, driver: Driver, task: JSON, *, keep: bool) -> Turn:
         """The task and all follow-ups; the last turn."""

@@ -198,7 +198,7 @@ async def test_follow_ups_sent_while_the_connection_was_lost_are_not_lost_and_no
 
 
 async def test_an_agent_that_is_kept_is_idle_between_prompts_until_it_is_stopped(plane: FakePlane, run: Run) -> None:
-    running = run(None, options={"keep": True})
+    running = run(None, keep=True)
     await until(lambda: plane.status("r1/a") == "idle")
     plane.do(c.SendText(agent="r1/a", text="echo one"))
     await until(lambda: plane.log("message")[-1:] == ["message one"])

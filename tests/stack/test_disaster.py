@@ -107,7 +107,7 @@ def test_pause_freezes_and_resume_goes_on(lab: agentlab.Lab, work: Path) -> None
 
 
 def test_a_message_reaches_an_agent_that_stays(lab: agentlab.Lab, work: Path) -> None:
-    agent = lab.spawn("python", name="k", code="result = 1", workdir=work, options={"keep": True})
+    agent = lab.spawn("python", name="k", code="result = 1", workdir=work, keep=True)
     until(lambda: agent.status == "idle")
     agent.send("tools.write('later.txt', 'x')\nresult = 2")
     until(lambda: (work / "later.txt").exists() and agent.status == "idle")

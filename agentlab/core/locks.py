@@ -296,6 +296,11 @@ class LockTable:
         return len(self._nodes)
 
 
+def who(owner: str, run_id: str) -> str:
+    """An owner as people and agents of this run call it."""
+    return owner.removeprefix(f"{run_id}/").removeprefix("user:")
+
+
 def describe(tickets: Iterable[Ticket], nodes: Mapping[str, int]) -> tuple[Blocker, ...]:
     """Blockers for people: each with the unit of it that is in the way."""
     return tuple(

@@ -10,6 +10,7 @@ from agentlab.errors import NotFound, Refused
 
 from .events import AnyBody, Event
 from .leases import Leases
+from .locks import who
 from .rows import ENDED, Agent, Run
 from .state import State
 
@@ -89,4 +90,4 @@ class Turn:
 
     def who(self, owner: str, run_id: str) -> str:
         """An owner as people of this run call it."""
-        return owner.removeprefix(f"{run_id}/").removeprefix("user:")
+        return who(owner, run_id)

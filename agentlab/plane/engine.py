@@ -168,8 +168,8 @@ class Engine:
         if agent is None:
             return None
         run = self.state.runs[agent.run_id]
-        if run.schedule != "turns":
-            return None
+        if run.schedule != "turns" or (isinstance(command, c.Finish) and not run.begun):
+            return None  # an end before the beginning is in nobody's way
         if run.run_id not in self._turns:
             state, run_id = self.state, run.run_id
             self._turns[run_id] = Turns(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 
 from agentlab.core.commands import Claim, Granted, Hired, Queued, Release
 from agentlab.core.events import Mode
+from agentlab.core.locks import who
 from agentlab.errors import AgentlabError, NotFound, NotHeld, PlaneUnavailable, WouldBlock, ordinal
 from agentlab.link.messages import AnyResponse, Leases, Renew, WaitTicket
 
@@ -224,7 +225,10 @@ class Claims:
                 if step <= 0 and place is not None:
                     self._keep(ticket, waiting)
                     raise NotHeld(
-                        _still(waiting.names, place), ticket=ticket, position=place.position, units=list(waiting.units)
+                        _still(waiting.names, place, self._owner.partition("/")[0]),
+                        ticket=ticket,
+                        position=place.position,
+                        units=list(waiting.units),
                     )
                 sent = time.monotonic()
                 asked = WaitTicket(ticket=ticket, timeout=max(step, 0.0))
@@ -323,9 +327,9 @@ class Claims:
                 log.warning("the grant on %s (ticket %d) is lost", ", ".join(lost.units), lost.ticket)
 
 
-def _still(names: str, place: Queued) -> str:
-    who = ", ".join(dict.fromkeys(f"{b.unit} is {'wanted' if b.waits else 'held'} by {b.owner}" for b in place.behind))
+def _still(names: str, place: Queued, run_id: str) -> str:
+    behind = (f"{b.unit} is {'wanted' if b.waits else 'held'} by {who(b.owner, run_id)}" for b in place.behind)
     return (
-        f"{names} is not yours yet: {who or 'it is taken'}; you are {ordinal(place.position)} in the queue. The ticket stays "
+        f"{names} is not yours yet: {', '.join(dict.fromkeys(behind)) or 'it is taken'}; you are {ordinal(place.position)} in the queue. The ticket stays "
         f"for {KEPT:g} s: claim the same again to go on waiting, or work on something else."
     )

@@ -7,6 +7,7 @@ a, b = plane.gate("a"), plane.gate("b")
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from agentlab.core.commands import Entry, Granted, Queued
 from agentlab.core.events import JSON, AnyBody, Blocker, Body, Mode
+from agentlab.core.locks import who
 from agentlab.core.units import covers
 from agentlab.errors import AlreadyHeld, NotHeld, WouldBlock, ordinal
 
@@ -54,8 +56,12 @@ class Tenure:
 
 @dataclass
 class MemoryPlane:
-    """What the gates of one test share: the lock table in ticket order, the blobs, the log position."""
+    """What the gates of one test share: the lock table in ticket order, the blobs, the log position.
 
+    Its run has a name of its own: processes are marked with run/agent, and other tests may have an agent `a` too.
+    """
+
+    run_id: str = field(default_factory=lambda: f"run-{secrets.token_hex(6)}")
     position: int = 0
     blobs: dict[str, bytes] = field(default_factory=dict)
     answers: deque[str] = field(default_factory=deque)
@@ -65,8 +71,8 @@ class MemoryPlane:
     _numbers: int = 0
     _tokens: int = 0
 
-    def gate(self, name: str, run: str = "run") -> MemoryGate:
-        return MemoryGate(self, f"{run}/{name}")
+    def gate(self, name: str) -> MemoryGate:
+        return MemoryGate(self, f"{self.run_id}/{name}")
 
     def of(self, owner: str) -> list[Ticket]:
         return [t for t in self.tickets.values() if t.owner == owner and t.token]
@@ -149,7 +155,7 @@ class MemoryGate:
         except TimeoutError:
             place = self._place(ticket)
             raise NotHeld(
-                f"{', '.join(units)} is held by {_names(self.plane.blockers(ticket))}; you are {ordinal(place.position)} "
+                f"{', '.join(units)} is held by {_names(self.plane.blockers(ticket), self.plane.run_id)}; you are {ordinal(place.position)} "
                 f"in the queue. Ask again to go on waiting, or do something else."
             ) from None
         except asyncio.CancelledError:
@@ -217,7 +223,7 @@ class MemoryGate:
         blockers = self.plane.blockers(probe)
         if blockers and (held or not wait):
             raise WouldBlock(
-                f"{', '.join(units)} is held by {_names(blockers)}, and you "
+                f"{', '.join(units)} is held by {_names(blockers, self.plane.run_id)}, and you "
                 + ("hold other units. Release them first, or claim with yields=True." if held else "would not wait."),
                 units=list(units),
             )
@@ -238,5 +244,5 @@ class MemoryGate:
         return Queued(ticket=ticket.number, position=1 + sum(b.waits for b in behind), behind=behind)
 
 
-def _names(tickets: Iterable[Ticket]) -> str:
-    return ", ".join(dict.fromkeys(ticket.owner for ticket in tickets)) or "nobody"
+def _names(tickets: Iterable[Ticket], run_id: str) -> str:
+    return ", ".join(dict.fromkeys(who(t.owner, run_id) for t in tickets))

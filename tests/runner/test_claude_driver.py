@@ -78,7 +78,7 @@ class Bench:
             **spec.pop("env", {}),
         }
         context = Context(
-            agent="run/writer",
+            agent=self.gate.owner,
             spec=AgentSpec(**{"kind": "claude", "model": MODEL, **spec}),
             root=self.root,
             private=self.home,
@@ -152,7 +152,7 @@ async def test_our_refusal_reaches_the_model_and_the_turn_goes_on(bench: Bench) 
     claude = await bench.started()
     turn = await claude.prompt(do({"write": ["held.txt", "x"]}, {"write": ["a.txt", "x"]}, {"say": "ok"}))
     assert turn.status == "done"
-    assert "held by run/typist; you are 1st in the queue" in bench.model.turns[1].last
+    assert "held by typist; you are 1st in the queue" in bench.model.turns[1].last
     result = bench.model.turns[1].body["messages"][-1]["content"][0]
     assert result["is_error"] is True
     assert (bench.root / "a.txt").exists()

@@ -165,12 +165,12 @@ async def test_an_interrupt_ends_all_that_the_agent_started(tool_lab):
     code = (
         "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)\ntools.run(['sleep', '1000'])"
     )
-    driver, _, _ = tool_lab.driver(PythonDriver, task=code)
+    driver, gate, _ = tool_lab.driver(PythonDriver, task=code)
     turn = asyncio.ensure_future(driver.prompt(code))
     await until(lambda: len(driver.processes()) == 2)
     await driver.close(now=True)
     assert (await turn).status == "cancelled"
-    assert processes.marked("run/a") == [] and driver.processes() == []
+    assert processes.marked(gate.owner) == [] and driver.processes() == []
 
 
 async def test_eight_agents_count_to_eighty_in_one_file(tool_lab):

@@ -48,7 +48,7 @@ async def test_the_environment_is_pinned_and_carries_the_agent(tool_lab):
     a, gate = tool_lab.agent("a")
     ran = await a.run(["env"], env={"MINE": "1"})
     seen = dict(line.split("=", 1) for line in ran.stdout.splitlines())
-    assert PINNED.items() <= seen.items() and seen["MINE"] == "1" and seen["AGENTLAB_AGENT"] == "run/a"
+    assert PINNED.items() <= seen.items() and seen["MINE"] == "1" and seen["AGENTLAB_AGENT"] == gate.owner
     assert "GIT_AUTHOR_DATE" not in seen and gate.of(ProcStart)[0].env == {"MINE": "1"}
 
 
@@ -144,13 +144,13 @@ async def test_what_a_command_leaves_behind_is_ended_with_it(tool_lab):
     ran = await a.run(python(code), writes=["pid"])
     pid = int((tool_lab.root / "pid").read_text())
     assert ran.code == 0 and not processes.tree(pid)
-    assert gate.of(ProcExit)[0].killed >= 1 and processes.marked("run/a") == []
+    assert gate.of(ProcExit)[0].killed >= 1 and processes.marked(gate.owner) == []
 
 
 async def test_a_timeout_ends_the_whole_tree(tool_lab):
     a, gate = tool_lab.agent("a")
     ran = await a.run(["bash", "-c", "sleep 1000 & sleep 1000; wait"], timeout=0.3)
-    assert ran.timed_out and processes.marked("run/a") == []
+    assert ran.timed_out and processes.marked(gate.owner) == []
     assert [e.status for e in gate.entries if isinstance(e.body, (ProcExit, ToolResult))] == ["timeout", "timeout"]
 
 
@@ -163,18 +163,18 @@ async def test_cancelling_ends_the_tree_and_undoes_what_it_wrote(tool_lab):
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert processes.marked("run/a") == [] and a.children() == [] and gate.grants() == ()
+    assert processes.marked(gate.owner) == [] and a.children() == [] and gate.grants() == ()
     assert (tool_lab.root / "n.txt").read_text() == "before"
     assert [e.status for e in gate.entries if isinstance(e.body, (ProcExit, ToolResult))] == ["cancelled", "cancelled"]
 
 
 async def test_closing_the_host_ends_what_runs(tool_lab):
-    a, _ = tool_lab.agent("a")
+    a, gate = tool_lab.agent("a")
     running = asyncio.ensure_future(a.run(["sleep", "1000"]))
     await until(a.children)
     await a.close()
     await running
-    assert processes.marked("run/a") == []
+    assert processes.marked(gate.owner) == []
 
 
 # --- grants ------------------------------------------------------------------------------------------------

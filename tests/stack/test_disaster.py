@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,79 @@ def test_what_is_kept_is_private(lab: agentlab.Lab, home: Path, work: Path) -> N
     for path in [home, *home.rglob("*")]:
         mode = path.lstat().st_mode & 0o777
         assert mode & 0o077 == 0 or (path.is_socket() and mode & 0o077 == 0), f"{path} is {mode:o}"
+
+
+def test_a_holder_that_slept_past_its_lease_cannot_write_over_its_successor(lab: agentlab.Lab, work: Path) -> None:
+    (work / "x.txt").write_text("first\n")
+    run = lab.run("asleep", workdir=work)
+    code = """
+with tools.claim("file:x.txt"):
+    text = tools.read("x.txt")
+    tools.ask("write?")
+    tools.write("x.txt", text + "late\\n")
+"""
+    sleeper = run.spawn("python", name="sleeper", code=code, ttl=1.0)
+    until(lambda: sleeper.status == "blocked", "it holds the file and asks")
+    tree = processes.tree(sleeper.row()["pid"])
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        steps = [{"claim": ["file:x.txt"]}, {"read": "x.txt"}, {"write": ["x.txt", "second\n"]}]
+        assert run.spawn("script", name="next", steps=steps).wait(60).status == "done", "its lease has ended"
+        lab.answer(lab.approvals()["approval"].iloc[0], "yes")
+    finally:
+        for pid in tree:
+            os.kill(pid, signal.SIGCONT)
+    result = sleeper.wait(60)
+    assert result.status == "failed"
+    assert (work / "x.txt").read_text() == "second\n"
+    assert (run.locks()["status"] == "expired").sum() == 1
+    run.end()
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Path]:
+    """A disk of 16 MB under the home."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    disk = home.parent / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small disk: {mounted.stderr.decode().strip()}")
+    yield disk
+    discovery.stop(disk / "home", force=True)
+    until(lambda: not of_home(disk / "home"))
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_stops_granting_says_so_and_is_recovered_from(small_disk: Path, work: Path) -> None:
+    lab = agentlab.connect(small_disk / "home")
+    run = lab.run("full", workdir=work)
+    assert run.spawn("script", steps=[{"say": "before"}]).wait(60).ok
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 65536)
+            file.flush()
+    with pytest.raises(agentlab.Unavailable, match=r"full|cannot be written|not known"):
+        _spawn_many(run)
+    ballast.unlink()
+    until(lambda: _works(run))
+    events = run.events()
+    assert events["seq"].tolist() == list(range(1, len(events) + 1)), "no hole, nothing twice"
+    run.end(stop=True)
+    lab.close()
+
+
+def _spawn_many(run: agentlab.Run) -> None:
+    for number in range(2000):  # there is room for some in the last pages of the log
+        run.spawn("script", name=f"never-{number}", steps=[{"ask": "x" * 2000}])
+
+
+def _works(run: agentlab.Run) -> bool:
+    try:
+        return run.spawn("script", steps=[{"say": "after"}]).wait(60).ok
+    except agentlab.Unavailable:
+        return False

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from agentlab.core import events as e
+from agentlab.core.transcript import log_lines
 from agentlab.errors import AgentlabError, Unavailable
 from agentlab.link.messages import Events, Follow, GetState, View
-from agentlab.plane.history import log_lines
 
 from . import background
 from .text import visible

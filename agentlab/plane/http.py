@@ -19,6 +19,7 @@ from starlette.routing import Route as HttpRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from agentlab.core.rows import ENDED
+from agentlab.core.transcript import log_lines
 from agentlab.errors import AgentlabError, BadRequest, Forbidden, Unavailable
 from agentlab.link import messages as m
 from agentlab.link.server import WEBSOCKET_SETTINGS, websocket_endpoint
@@ -101,7 +102,7 @@ class Api:
                     if over:
                         return
                     continue
-                yield "".join(f"{line}\n" for line in history.log_lines(decode(data).events, agent_id))
+                yield "".join(f"{line}\n" for line in log_lines(decode(data).events, agent_id))
         finally:
             self.feed.drop(number)
 

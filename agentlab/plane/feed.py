@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
@@ -29,6 +30,9 @@ _ENCODE: dict[str, Callable[[Delta | Events], bytes]] = {
     "msgpack": encode_body,
     "json": msgspec.json.Encoder().encode,
 }
+
+
+RESUME = 30.0  # s that a watcher may be away and still be told what it missed, instead of everything
 
 
 class Sink(Protocol):
@@ -78,6 +82,8 @@ class Feed:
         self._published = 0  # id of the last event that has left `_events`
         self._next = 1
         self._timer: asyncio.TimerHandle | None = None
+        self._watched = float("-inf")  # when a watcher was last there
+        self._took = 0.0  # s that the last publishing lasted
         self._tasks: set[asyncio.Task[None]] = set()
         engine.on_commit.append(self._committed)
         engine.on_rebuild.append(self._rebuilt)
@@ -104,6 +110,12 @@ class Feed:
         return number
 
     def _publish_rows(self) -> None:
+        if self._watchers:
+            self._watched = time.monotonic()
+        elif time.monotonic() - self._watched > RESUME:  # rows cost most where many wait, and nobody is looking
+            self.engine.state.changed.clear()
+            self._recent.clear()
+            return
         changes = self.engine.state.take_changes()
         if not changes:
             return
@@ -219,14 +231,16 @@ class Feed:
             self._timer.cancel()
 
     def stir(self) -> None:
-        """Publish soon."""
+        """Publish soon; the later, the longer it took the last time: the feed never takes more than a fifth of the loop."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self.every, self._publish)
+            self._timer = asyncio.get_running_loop().call_later(max(self.every, 4 * self._took), self._publish)
 
     def _publish(self) -> None:
         self._timer = None
+        began = time.perf_counter()
         self._publish_events()
         self._publish_rows()
+        self._took = time.perf_counter() - began
 
     def _committed(self, events: Sequence[Event]) -> None:
         if self._followers:

@@ -169,6 +169,10 @@ def thaw(roots: Iterable[int]) -> None:
         _signal(pid, signal.SIGCONT)
 
 
+_LOOKS = 3  # a process that is just being born, or in the middle of an exec, shows no mark: one look may miss it
+_BETWEEN = 0.008  # s
+
+
 def kill_tree(roots: Iterable[int], *, marker: str | None = None, grace: float = 5.0) -> int:
     """End the trees: TERM, after `grace` seconds KILL, again until none is seen. Blocks; the number ended.
 
@@ -179,19 +183,27 @@ def kill_tree(roots: Iterable[int], *, marker: str | None = None, grace: float =
     known: dict[int, int] = {}  # pid -> start time, of all that were ever seen in the trees
     asked: set[int] = set()
     begun = time.monotonic()
+    quiet = 0  # looks in a row in which nothing was seen
     while True:
-        now = table()
+        carrying: list[int] = []
+        if marker is not None:
+            variable, given, value = marker.partition("=")
+            carrying = marked(value, variable) if given else marked(marker)
+        now = table()  # afterwards: whoever was seen above is in it, if it is still there
         spared = _ourselves(now)
         sessions = set(roots) - spared
         members = {pid for pid, seen in now.items() if seen.session in sessions or known.get(pid) == seen.start}
-        if marker is not None:
-            variable, given, value = marker.partition("=")
-            members.update(marked(value, variable) if given else marked(marker))
+        members.update(pid for pid in carrying if pid in now)
         living = [pid for pid in _below([*roots, *members], now) if pid not in spared]
         known |= {pid: now[pid].start for pid in living}
         if not living:
-            _reap(known, roots)
-            return len(known)
+            quiet += 1
+            if quiet >= _LOOKS:
+                _reap(known, roots)
+                return len(known)
+            time.sleep(_BETWEEN)
+            continue
+        quiet = 0
         elapsed = time.monotonic() - begun
         if elapsed > grace + _PATIENCE:
             raise Unavailable(f"The processes {living} do not die, not even by SIGKILL. The machine needs a look.")

@@ -144,15 +144,33 @@ def write(db: sqlite3.Connection, packed: Packed) -> None:
         )
         if rows
     ]
+    if not others and len(packed.events) <= MOST:
+        _insert_alone(db, packed.events)
+        return
     db.execute("BEGIN IMMEDIATE")
     try:
         _insert_events(db, packed.events)
         for query, rows in others:
             db.executemany(query, rows)
-    except (OverflowError, UnicodeError) as error:  # a number or a text that SQLite cannot hold
+    except _UNFIT as error:
         db.execute("ROLLBACK")
-        raise BadRequest(f"A value cannot be written: {error}. Nothing of its batch was.") from error
+        raise _unfit(error) from error
     db.execute("COMMIT")
+
+
+def _insert_alone(db: sqlite3.Connection, rows: list[Row]) -> None:
+    """One statement is a transaction by itself, and so the interpreter lock is given up once instead of three times."""
+    try:
+        _insert_events(db, rows)
+    except _UNFIT as error:
+        raise _unfit(error) from error
+
+
+_UNFIT = (OverflowError, UnicodeError)  # a number or a text that SQLite cannot hold: found before anything is done
+
+
+def _unfit(error: Exception) -> BadRequest:
+    return BadRequest(f"A value cannot be written: {error}. Nothing of its batch was.")
 
 
 def _new_blobs(db: sqlite3.Connection, packed: Packed) -> list[Row]:

@@ -29,12 +29,12 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
         raise BadRequest(f"{c.mode} is an intention, taken by itself. Ask for one of {', '.join(ASKABLE)}.")
     if not 0 < c.ttl < math.inf:
         raise BadRequest(f"A lease of {c.ttl} s would end before it begins. Give ttl in seconds, more than 0.")
-    wanted = tuple(dict.fromkeys(names.canonical(unit) for unit in c.units))
+    wanted = state.spelled(c.units)
     mine = locks.by_owner.get(c.owner, {})
-    for ticket in mine.values():
-        if c.rid and ticket.rid == c.rid:
+    for ticket in mine.values() if c.rid else ():
+        if ticket.rid == c.rid:
             return _standing(turn, ticket)
-    if (waiting := locks.waiting_of(c.owner)) is not None:
+    if mine and (waiting := locks.waiting_of(c.owner)) is not None:
         if waiting.run_id == c.run_id and _same_wait(waiting, c, wanted):
             return _standing(turn, waiting)
         raise Refused(
@@ -43,7 +43,7 @@ def claim(turn: Turn, c: Claim) -> AnyReply | AgentlabError:
             ticket=waiting.ticket,
         )
     chains, nodes = state.place(c.run_id, wanted, c.mode)
-    if (own := locks.overlap(c.owner, chains, c.mode)) is not None:
+    if mine and (own := locks.overlap(c.owner, chains, c.mode)) is not None:
         return _deny(turn, c, wanted, AlreadyHeld(_already(own, wanted, c.mode), ticket=own.ticket, token=own.token))
 
     number = state.position + 1

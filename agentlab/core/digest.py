@@ -29,8 +29,7 @@ def fields_of(body: type[Body]) -> tuple[str, ...]:
 def projection(event: Event) -> tuple[Any, ...]:
     """The deterministic part of an event, as values that JSON can hold."""
     body, prefix = event.body, f"{event.run_id}/"
-    values = [getattr(body, f) for f in fields_of(type(body))]
-    local = [v.removeprefix(prefix) if type(v) is str else v for v in values]
+    local = [v.removeprefix(prefix) if type(v := getattr(body, f)) is str else v for f in fields_of(type(body))]
     return (VERSION, event.type, event.actor, event.name, event.unit, event.status, local)
 
 

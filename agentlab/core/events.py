@@ -20,6 +20,8 @@ JSON = Any
 class Mode(StrEnum):
     """Ownership of a unit. The intention modes stand on a unit's ancestors and are never asked for."""
 
+    __hash__ = str.__hash__  # an Enum's own is written in Python, and modes are looked up at every claim
+
     INTENT_SHARED = "IS"
     INTENT_EXCLUSIVE = "IX"
     SHARED = "S"

@@ -259,34 +259,40 @@ class LockTable:
             self.ended.append(Ended(position, ticket.owner, tuple([c[-1] for c in chains])))
 
     def _hang(self, ticket: Ticket) -> None:
+        owner = ticket.owner
         self._waiting += not ticket.token
         for name, mode in ticket.nodes.items():
             node = self._nodes.get(name)
             if node is None:
                 node = self._nodes[name] = _Node()
             if ticket.token:
-                held = node.held.setdefault(mode, {})
-                held[ticket.owner] = held.get(ticket.owner, 0) + 1
+                held = node.held.get(mode)
+                if held is None:
+                    held = node.held[mode] = {}
+                held[owner] = held.get(owner, 0) + 1
             else:
                 insort(node.waiting.setdefault(mode, []), ticket, key=_by_key)
 
     def _unhang(self, ticket: Ticket) -> None:
+        owner = ticket.owner
         self._waiting -= not ticket.token
         for name, mode in ticket.nodes.items():
             node = self._nodes[name]
             if ticket.token:
                 held = node.held[mode]
-                if held[ticket.owner] == 1:
-                    del held[ticket.owner]
-                    if not held:
-                        del node.held[mode]
-                else:
-                    held[ticket.owner] -= 1
+                if held[owner] > 1:
+                    held[owner] -= 1
+                    continue
+                del held[owner]
+                if held:
+                    continue
+                del node.held[mode]
             else:
                 queue = node.waiting[mode]
                 del queue[bisect_left(queue, ticket.key, key=_by_key)]
-                if not queue:
-                    del node.waiting[mode]
+                if queue:
+                    continue
+                del node.waiting[mode]
             if node.empty():
                 del self._nodes[name]
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from . import events as e
+from . import units as names
 from .commands import Mail
 from .events import Event
 from .locks import LockTable, Nodes, Ticket, describe, nodes_of
@@ -43,6 +44,7 @@ class State:
         self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
         self.requests: dict[str, tuple[str, str]] = {}  # rid -> run, and what was made: an agent, a task, a message
         self.journals: dict[str, int] = {}  # agent -> last entry of its journal that is in the log
+        self._spelled: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._places: dict[tuple[str, tuple[str, ...], e.Mode], tuple[tuple[Chain, ...], Nodes]] = {}
 
     # --- the fold ----------------------------------------------------------------------------------------------
@@ -61,6 +63,15 @@ class State:
         run = self.runs.get(run_id)
         host, root = (run.host, run.root) if run else ("", "/")
         return tuple([chain(unit, host, root) for unit in units])
+
+    def spelled(self, units: tuple[str, ...]) -> tuple[str, ...]:
+        """The units in their one spelling, each once. Remembered, as places are."""
+        found = self._spelled.get(units)
+        if found is None:
+            if len(self._spelled) >= PLACES:
+                self._spelled.clear()
+            found = self._spelled[units] = tuple(dict.fromkeys([names.canonical(unit) for unit in units]))
+        return found
 
     def place(self, run_id: str, units: tuple[str, ...], mode: e.Mode) -> tuple[tuple[Chain, ...], Nodes]:
         """Where these units hang, and what a ticket over them needs there. Remembered, as agents come back to what they

@@ -45,15 +45,17 @@ class Turn:
         self.rules = rules
         self.events: list[Event] = []
 
-    def emit(self, run_id: str, actor: str, body: AnyBody, **columns: Any) -> Event:
+    def emit(
+        self, run_id: str, actor: str, body: AnyBody, *, ts: int = 0, session_id: str | None = None, **columns: Any
+    ) -> Event:
         """Choose an event: it is numbered, applied, and part of the answer."""
         run = self.state.runs.get(run_id)
         event = Event(
             id=self.state.position + 1,
             run_id=run_id,
             seq=run.seq + 1 if run else 1,
-            ts=columns.pop("ts", None) or self.now.wall,
-            session_id=columns.pop("session_id", None) or (run.session_id if run else None) or None,
+            ts=ts or self.now.wall,
+            session_id=session_id or (run.session_id if run else None) or None,
             actor=actor,
             body=body,
             **columns,

@@ -139,7 +139,7 @@ def _salvage(payload: bytes | memoryview, kinds: tuple[int, ...], why: str) -> U
 class FrameReader(Generic[F]):
     """Cuts a stream into frames. `error` is set by what is no frame; nothing is read after it."""
 
-    def __init__(self, decode: Callable[[memoryview], F]) -> None:
+    def __init__(self, decode: Callable[[bytes | memoryview], F]) -> None:
         self.error: BadRequest | None = None
         self._decode = decode
         self._buffer = bytearray()
@@ -150,6 +150,8 @@ class FrameReader(Generic[F]):
         if self.error:
             return []
         buffer = self._buffer
+        if not buffer and int.from_bytes(data[:HEADER], "big") == len(data) - HEADER <= MAX_FRAME:
+            return self._one(data[HEADER:])  # mostly it is one frame and nothing else
         buffer += data
         if len(buffer) < self._need:
             return []
@@ -174,6 +176,13 @@ class FrameReader(Generic[F]):
             return frames
         del buffer[:at]
         return frames
+
+    def _one(self, payload: bytes | memoryview) -> list[F]:
+        try:
+            return [self._decode(payload)]
+        except BadRequest as error:
+            self.error = error.with_traceback(None)
+            return []
 
     @staticmethod
     def _length(header: memoryview) -> int:

@@ -26,6 +26,8 @@ from agentlab.core.turn import PLANE, Instant, Rules
 from agentlab.errors import AgentlabError, OutcomeUnknown, Unavailable
 from agentlab.store.base import Batch, Snapshot, Store
 
+GATHER = 6  # turns of the loop that a commit is held back at most, some 10 us each
+
 log = logging.getLogger(__name__)
 
 Answered = Callable[[c.AnyReply | AgentlabError], None]
@@ -186,9 +188,18 @@ class Engine:
 
     # --- the writer --------------------------------------------------------------------------------------------
 
+    async def _gather(self, expected: int) -> None:
+        """Let those who were just answered ask again, before a commit that they would have to wait through."""
+        for _ in range(GATHER):
+            if len(self._answers) >= expected:
+                return
+            await asyncio.sleep(0)
+
     async def _write(self) -> None:
+        expected = 0
         while True:
             await self._wake.wait()
+            await self._gather(expected)
             self._wake.clear()
             batch, answers = self._batch, self._answers
             self._batch, self._answers = Batch(), []
@@ -205,6 +216,7 @@ class Engine:
             if batch.events:
                 self.committed = batch.events[-1].id
                 self.last_commit = time.monotonic()
+            expected = len(answers) + len(self._answers)
             for answered, reply in answers:
                 _answer(answered, reply)
             if batch.events:

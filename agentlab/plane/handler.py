@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from agentlab.__about__ import PROTOCOL, __version__
@@ -95,6 +96,8 @@ class PlaneHandler:
             return
         check(peer.identity, request)
         match request:
+            case c.Claim() | c.Release() | c.Report():  # nothing follows from them outside the log
+                self.engine.post(request, partial(_answer, peer, id))
             case c.StartRun() | c.EndRun():
                 self._later(peer, id, self.carry_out(request))
             case c.Command():

@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from agentlab.__about__ import __version__
@@ -16,6 +18,7 @@ from .reader import damaged, explain, has_blobs, open_reader, page
 from .rows import Packed, Row, blob_row
 from .schema import APPLICATION_ID, EVENT_COLUMNS, SCHEMA_VERSION, maker_of, migrate, version_of
 
+MOST = 64  # rows of events to one statement
 FULL_CHECK = 64 * 1024 * 1024  # bytes; a database up to this is checked whole at open: some 0.1 s
 
 
@@ -130,22 +133,44 @@ def _inspect(db: sqlite3.Connection, path: Path, *, whole: bool) -> None:
 def write(db: sqlite3.Connection, packed: Packed) -> None:
     """One transaction. Raises BadRequest: nothing was done; after anything else, nobody knows."""
     blobs = _new_blobs(db, packed)
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        _insert_events(db, packed.events)
+    others = [
+        (query, rows)
         for query, rows in (
             (_INSERT_RUN, packed.started),
             (_END_RUN, packed.ended),
             (_INSERT_BLOB, blobs),
             (_INSERT_SNAPSHOT, packed.snapshots),
             (_INSERT_JOURNAL, packed.journals),
-        ):
-            if rows:
-                db.executemany(query, rows)
-    except (OverflowError, UnicodeError) as error:  # a number or a text that SQLite cannot hold
+        )
+        if rows
+    ]
+    if not others and len(packed.events) <= MOST:
+        _insert_alone(db, packed.events)
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        _insert_events(db, packed.events)
+        for query, rows in others:
+            db.executemany(query, rows)
+    except _UNFIT as error:
         db.execute("ROLLBACK")
-        raise BadRequest(f"A value cannot be written: {error}. Nothing of its batch was.") from error
+        raise _unfit(error) from error
     db.execute("COMMIT")
+
+
+def _insert_alone(db: sqlite3.Connection, rows: list[Row]) -> None:
+    """One statement is a transaction by itself, and so the interpreter lock is given up once instead of three times."""
+    try:
+        _insert_events(db, rows)
+    except _UNFIT as error:
+        raise _unfit(error) from error
+
+
+_UNFIT = (OverflowError, UnicodeError)  # a number or a text that SQLite cannot hold: found before anything is done
+
+
+def _unfit(error: Exception) -> BadRequest:
+    return BadRequest(f"A value cannot be written: {error}. Nothing of its batch was.")
 
 
 def _new_blobs(db: sqlite3.Connection, packed: Packed) -> list[Row]:
@@ -156,23 +181,27 @@ def _new_blobs(db: sqlite3.Connection, packed: Packed) -> list[Row]:
 
 
 def _insert_events(db: sqlite3.Connection, rows: list[Row]) -> None:
-    """Many rows a statement. Each statement gives up the interpreter lock and, beside a busy event loop, waits up to
-    5 ms to have it back: a statement a row would make that 5 ms a row."""
-    at = 0
-    for size, query in _INSERT_EVENTS:
-        while len(rows) - at >= size:
-            db.execute(query, tuple(chain.from_iterable(rows[at : at + size])))
-            at += size
+    """Many rows a statement: each gives up the interpreter lock, and waits beside a busy event loop to have it back.
+    Only the columns that are in use: of most events those are few, and each is a call to bind and one to store."""
+    if not rows:
+        return
+    columns = [at for at, values in enumerate(zip(*rows, strict=True)) if any(value is not None for value in values)]
+    pick = itemgetter(*columns)
+    names = ", ".join([EVENT_COLUMNS[at] for at in columns])
+    for some in (rows[at : at + MOST] for at in range(0, len(rows), MOST)):
+        db.execute(_insert(names, len(columns), len(some)), tuple(chain.from_iterable(map(pick, some))))
+
+
+@lru_cache(maxsize=256)
+def _insert(names: str, columns: int, rows: int) -> str:
+    """The same text for the same shape: the connection finds a statement that it has prepared by it."""
+    return f"INSERT INTO events({names}) VALUES {_values(rows, columns)}"  # noqa: S608
 
 
 def _values(size: int, columns: int) -> str:
     return ", ".join([f"({', '.join('?' * columns)})"] * size)
 
 
-_INSERT_EVENTS = [
-    (size, f"INSERT INTO events({', '.join(EVENT_COLUMNS)}) VALUES {_values(size, len(EVENT_COLUMNS))}")  # noqa: S608
-    for size in (64, 16, 4, 1)
-]
 _INSERT_RUN = f"INSERT INTO runs VALUES {_values(1, 15)} ON CONFLICT DO NOTHING"  # noqa: S608  # the first start stands
 _END_RUN = "UPDATE runs SET status = ?, ended = ?, final_tree = ?, n_events = ? WHERE run_id = ?"
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)"

@@ -115,13 +115,12 @@ except Exception as error:
 def test_an_unclaimed_write_of_a_process_is_undone_and_recorded(lab: agentlab.Lab, work: Path) -> None:
     (work / "x.txt").write_text("precious\n")
     sneak = "open('x.txt','w').write('gone'); open('new.txt','w').write('junk')"
-    with lab.run("sneak", workdir=work) as run:
-        run.spawn("script", name="sneaky", steps=[{"run": ["python3", "-c", sneak]}])
-        run.spawn(
-            "script",
-            name="honest",
-            steps=[{"run": ["python3", "-c", "open('h.txt','w').write('h')"], "writes": ["file:h.txt"]}],
-        )
+    honest = {"run": ["python3", "-c", "open('h.txt','w').write('h')"], "writes": ["file:h.txt"]}
+    with lab.run(
+        "sneak", workdir=work
+    ) as run:  # one after the other: what two commands write at once, either may be blamed for
+        run.spawn("script", name="sneaky", steps=[{"run": ["python3", "-c", sneak]}]).wait(60)
+        run.spawn("script", name="honest", steps=[honest])
     assert (work / "x.txt").read_text() == "precious\n"
     assert not (work / "new.txt").exists()
     assert (work / "h.txt").read_text() == "h"

@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint types layers check bench clean distclean
+.PHONY: help setup demo lab labextension test lint types layers check bench clean distclean
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -23,6 +23,9 @@ demo: $(STAMP)   ## run the quickstart notebook headless and tell what happened
 
 lab: $(STAMP)    ## open the notebooks in JupyterLab
 	@AGENTLAB_HOME="$${AGENTLAB_HOME:-$(CURDIR)/demo-output/home}" $(BIN)/jupyter lab --notebook-dir notebooks
+
+labextension: $(STAMP) ## build the extension of JupyterLab (brings Node where there is none)
+	@VENV="$(VENV)" bash scripts/labextension.sh
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -46,4 +49,4 @@ clean:           ## caches and results
 	@rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
 distclean: clean
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension

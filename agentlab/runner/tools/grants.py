@@ -13,6 +13,8 @@ from agentlab.core.events import Mode
 from agentlab.errors import AlreadyHeld, NotHeld, StaleToken, WouldBlock
 from agentlab.runner.gate import Gate
 
+from . import waits
+
 T = TypeVar("T")
 
 
@@ -55,7 +57,9 @@ class Grants:
                         units=list(missing),
                     )
                 while missing:
-                    claim = partial(self.gate.claim, missing, mode, implicit=True, timeout=self.hold)
+                    claim = partial(
+                        self.gate.claim, missing, mode, implicit=True, timeout=self.hold, queued=waits.listener()
+                    )
                     granted = await self.patiently(claim)
                     self._use(granted.ticket, used)
                     missing = self._missing(wanted, mode, used)

@@ -22,7 +22,7 @@ from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate
 
 from . import catalogue as offered
-from . import policy
+from . import policy, waits
 from .catalogue import ToolSpec
 from .fence import Fences
 from .files import Files
@@ -136,16 +136,18 @@ class ToolHost:
         span: str | None = None,
         parent: str | None = None,
         vendor: JSON = None,
+        queued: waits.Listener | None = None,
     ) -> JSON:
         """Do one call as a driver brings it: arguments and result are JSON values. Bytes are base64 texts.
 
-        actor: the subagent that calls, where it is one. Raises what the tool raises; every call is recorded with how
+        actor: the subagent that calls, where it is one. queued: told its place whenever it waits in a queue. Raises what the tool raises; every call is recorded with how
         it ended, also one that makes no sense.
         """
         if name not in offered.TOOLS:
             known = ", ".join(tool.name for tool in self.catalogue())
             raise BadRequest(f"There is no tool {name!r}. There are: {known}.")
-        result = await self._door(name, args, call_id, actor, span, parent, vendor)
+        with waits.told_to(queued):
+            result = await self._door(name, args, call_id, actor, span, parent, vendor)
         return to_json(result)
 
     async def _door(
@@ -319,7 +321,13 @@ class ToolHost:
         timeout = args.timeout if args.timeout is not None else self.hold
         return await self._grants.patiently(
             lambda: self.gate.claim(
-                units, mode, yields=args.yields, wait=args.wait, timeout=timeout, ttl=args.ttl or self.spec.ttl
+                units,
+                mode,
+                yields=args.yields,
+                wait=args.wait,
+                timeout=timeout,
+                ttl=args.ttl or self.spec.ttl,
+                queued=waits.listener(),
             )
         )
 

@@ -29,8 +29,10 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "used": "count", "kinds": "texts", "clis": "texts", "last_seen": "time", "reason": "text",
     },
     "approvals": {
-        "approval": "text", "run_id": "text", "agent": "text", "question": "text", "options": "texts",
-        "status": "category", "answer": "text", "by": "text", "asked": "time",
+        "approval": "text", "run_id": "text", "agent": "text", "kind": "category", "question": "text", "options": "texts",
+        "tool": "text", "units": "texts", "input": "json", "diff": "text", "risk": "category", "risks": "texts",
+        "locks": "json", "status": "category", "answer": "text", "by": "text", "scope": "category", "rule": "text",
+        "asked": "time", "answered": "time", "expires": "time",
     },
     "runs": {
         "run_id": "text", "name": "text", "status": "category", "root": "text", "host": "text", "session_id": "text",

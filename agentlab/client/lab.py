@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentlab.__about__ import __version__
-from agentlab.core.commands import Answer, Done, Opened, StartRun
+from agentlab.core.commands import Answer, Bump, Done, Opened, Revoke, StartRun
 from agentlab.core.turn import PLANE
 from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
 from agentlab.link.client import hello
@@ -290,16 +290,29 @@ class Lab:
         """Give back tickets of yours, or everything. What you do not hold any more is no error."""
         background.call(hold.release(self, tickets, spec.canonical_units(units, None)))
 
-    def answer(self, approval: str, answer: str = "", *, status: str = "answered") -> None:
-        """Answer a question of an agent. status: answered | approved | denied. Raises Refused: somebody was first, and who."""
+    def bump(self, ticket: int) -> None:
+        """Move a waiting ticket before the others that it conflicts with. Raises NotFound: it does not wait."""
+        self._ask(Bump(ticket=ticket, by=self.user), Done)
+
+    def revoke(self, ticket: int, reason: str = "") -> None:
+        """Take a ticket from whoever holds it, or end its wait. Its owner's next write is refused, and says who did it and why;
+        what a command of its is writing meanwhile is not stopped by this. Raises NotFound."""
+        self._ask(Revoke(ticket=ticket, by=self.user, reason=reason), Done)
+
+    def answer(self, approval: str, answer: str = "", *, status: str = "answered", scope: str = "once") -> None:
+        """Answer a question of an agent. status: answered | approved | denied. Raises Refused: somebody was first, and who.
+
+        scope: once; session: for whenever this agent asks the same again; always: for all agents in this workspace.
+        """
         spec.one_of("status", status, ("answered", "approved", "denied"))
-        self._ask(Answer(approval=approval, status=status, answer=answer, by=self.user), Done)
+        spec.one_of("scope", scope, ("once", "session", "always"))
+        self._ask(Answer(approval=approval, status=status, answer=answer, by=self.user, scope=scope), Done)
 
-    def approve(self, approval: str, answer: str = "") -> None:
-        self.answer(approval, answer, status="approved")
+    def approve(self, approval: str, answer: str = "", *, scope: str = "once") -> None:
+        self.answer(approval, answer, status="approved", scope=scope)
 
-    def deny(self, approval: str, reason: str = "") -> None:
-        self.answer(approval, reason, status="denied")
+    def deny(self, approval: str, reason: str = "", *, scope: str = "once") -> None:
+        self.answer(approval, reason, status="denied", scope=scope)
 
     # --- the way to the plane and its log ----------------------------------------------------------------------
 

@@ -10,14 +10,12 @@ import msgspec
 
 from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, Refused
 
+from . import approvals, runs
 from . import events as e
-from . import runs
 from . import units as names
 from .claims import claim, granted, release_all
 from .commands import (
-    Answer,
     AnyReply,
-    Ask,
     Claim,
     Created,
     Dispatch,
@@ -33,8 +31,9 @@ from .commands import (
     Spawned,
     Status,
 )
+from .moves import go_on, move
 from .rows import ENDED, Agent
-from .turn import PLANE, Turn
+from .turn import Turn
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -88,11 +87,11 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
 def dispatch(turn: Turn, c: Dispatch) -> AnyReply:
     agent = turn.live(c.agent)
     if agent.status == "queued":
-        _move(turn, agent, "dispatched", runtime=c.runtime_id, place=c.place)
+        move(turn, agent, "dispatched", runtime=c.runtime_id, place=c.place)
         if agent.spec.claims:  # its place in the queues is that of its spawning, however fast its runner comes up
             claim(turn, _first_claim(agent))
     elif c.place:
-        _move(turn, agent, agent.status, runtime=c.runtime_id, place=c.place)
+        move(turn, agent, agent.status, runtime=c.runtime_id, place=c.place)
     return Done()
 
 
@@ -100,7 +99,7 @@ def ready(turn: Turn, c: Ready) -> AnyReply:
     agent = turn.live(c.agent)
     run = turn.state.runs[agent.run_id]
     if agent.status in ("queued", "dispatched"):
-        _move(turn, agent, "running", pid=c.pid or None, place=c.place)
+        move(turn, agent, "running", pid=c.pid or None, place=c.place)
         runs.move_task(turn, agent.run_id, agent.task_id, "running", agent.agent_id)
     turn.leases.renew(c.agent, turn.now.mono)
     return Hired(
@@ -108,6 +107,7 @@ def ready(turn: Turn, c: Ready) -> AnyReply:
         root=run.root, host=run.host, claims=agent.spec.claims_policy or run.claims, env=run.env,
         journal=turn.state.journals.get(c.agent, 0), mail=tuple(agent.mail), status=agent.status,
         grants=tuple(granted(t) for t in turn.state.locks.held_by(c.agent)),
+        revoked=turn.state.revoked_from(c.agent),
     )  # fmt: skip
 
 
@@ -142,9 +142,10 @@ def status(turn: Turn, c: Status) -> AnyReply:
         raise BadRequest(f"{c.status!r} is no status that an agent may report.")
     # What a person asked for stands: only a person resumes, and nothing follows `stopping` but the end.
     told = agent.status == "stopping" or (agent.status == "paused" and c.status != "stopping")
-    status, reason = (agent.status, agent.reason) if told else (c.status, c.reason)
+    waits = agent.status == "blocked" and c.status == "running" and turn.state.asked_by(agent.agent)
+    status, reason = (agent.status, agent.reason) if told or waits else (c.status, c.reason)
     if status != agent.status or (c.vendor_session and c.vendor_session != agent.vendor_session):
-        _move(turn, agent, status, reason=reason, vendor_session=c.vendor_session)
+        move(turn, agent, status, reason=reason, vendor_session=c.vendor_session)
     return Done()
 
 
@@ -170,9 +171,7 @@ def end(turn: Turn, agent: Agent, c: Finish) -> None:
         dur_ns=max(0, turn.now.wall - began), cost=usage.get("cost"),
     )  # fmt: skip
     release_all(turn, agent.agent, "end")
-    for question in list(turn.state.approvals.values()):
-        if question.agent == agent.agent and question.status == "asked":
-            _answer(turn, question.approval, agent.agent_id, "expired", "", PLANE)
+    approvals.close(turn, agent.agent)
     runs.move_task(turn, agent.run_id, agent.task_id, c.status, agent.agent_id, c.output)
     run = turn.state.runs[agent.run_id]
     if run.auto_end and run.status == "open" and not run.live:
@@ -187,16 +186,16 @@ def signal(turn: Turn, c: Signal) -> AnyReply:
             if agent.status == "queued":
                 end(turn, agent, Finish(agent=c.agent, status="cancelled", reason="cancelled", error=by))
             elif agent.status != "stopping":
-                _move(turn, agent, "stopping", reason=by)
+                move(turn, agent, "stopping", reason=by)
         case "pause":
             if agent.status in ("queued", "dispatched", "stopping"):
                 raise Refused(f"Agent {agent.name!r} is {agent.status}: there is nothing to pause yet, or any more.")
             if agent.status != "paused":
-                _move(turn, agent, "paused", reason=by)
+                move(turn, agent, "paused", reason=by)
         case "resume":
             if agent.status != "paused":
                 raise Refused(f"Agent {agent.name!r} is {agent.status}, not paused.")
-            _go_on(turn, agent, by)
+            go_on(turn, agent, by)
         case "interrupt":
             turn.emit(
                 agent.run_id, f"user:{c.by}", e.Message(role="system", text="interrupt", to=c.agent),
@@ -230,36 +229,6 @@ def set_plan(turn: Turn, c: SetPlan) -> AnyReply:
     return Done()
 
 
-def ask(turn: Turn, c: Ask) -> AnyReply:
-    agent = turn.live(c.agent)
-    if c.approval not in turn.state.approvals:
-        body = e.Approval(approval=c.approval, question=c.question, options=c.options, input=c.input)
-        turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, status="asked")
-        if agent.status == "running":
-            _move(turn, agent, "blocked", reason=f"asks: {c.question[:200]}")
-            runs.move_task(turn, agent.run_id, agent.task_id, "blocked", agent.agent_id)
-    return Created(id=c.approval)
-
-
-def answer(turn: Turn, c: Answer) -> AnyReply:
-    question = turn.state.approvals.get(c.approval)
-    if question is None:
-        raise NotFound(f"There is no question {c.approval!r}.", approval=c.approval)
-    if question.status != "asked":
-        raise Refused(
-            f"That question was {question.status}{f' by {question.by}' if question.by else ''} already: "
-            f"{question.answer or question.status}.",
-            approval=c.approval,
-        )
-    if c.status not in ("approved", "denied", "answered"):
-        raise BadRequest(f"{c.status!r}: choose approved, denied or answered.")
-    agent = turn.live(question.agent)
-    _answer(turn, c.approval, agent.agent_id, c.status, c.answer, c.by)
-    if agent.status == "blocked":
-        _go_on(turn, agent)
-    return Done()
-
-
 def _check_reported(body: e.AnyBody) -> None:
     """Raises Forbidden, before anything of the report has happened."""
     if not isinstance(body, REPORTED):
@@ -271,40 +240,6 @@ def _check_reported(body: e.AnyBody) -> None:
 
 
 # --- the steps -------------------------------------------------------------------------------------------------
-
-
-def _go_on(turn: Turn, agent: Agent, reason: str = "") -> None:
-    """An agent was resumed or answered: it runs, unless it still waits for an answer."""
-    asks = any(q.agent == agent.agent and q.status == "asked" for q in turn.state.approvals.values())
-    status = "blocked" if asks else "running"
-    if status != agent.status:
-        _move(turn, agent, status, reason=reason)
-    runs.move_task(turn, agent.run_id, agent.task_id, status, agent.agent_id)
-
-
-def _answer(turn: Turn, approval: str, agent_id: str, status: str, answer: str, by: str) -> None:
-    question = turn.state.approvals[approval]
-    body = e.Approval(approval=approval, question=question.question, answer=answer, by=by)
-    turn.emit(question.run_id, agent_id, body, status=status, dur_ns=max(0, turn.now.wall - question.asked))
-
-
-def _move(
-    turn: Turn,
-    agent: Agent,
-    status: str,
-    *,
-    reason: str = "",
-    runtime: str | None = None,
-    place: str | None = None,
-    pid: int | None = None,
-    vendor_session: str | None = None,
-) -> None:
-    body = e.AgentState(
-        was=agent.status, reason=reason, runtime=runtime, place=place, pid=pid, vendor_session=vendor_session
-    )
-    if status != agent.status:
-        turn.leases.since[agent.agent] = turn.now.mono
-    turn.emit(agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=agent.name, status=status)
 
 
 def _first_claim(agent: Agent) -> Claim:

@@ -9,7 +9,7 @@ from agentlab.errors import AgentlabError, AlreadyHeld, BadRequest, Forbidden, N
 
 from . import modes
 from . import units as names
-from .commands import AnyReply, Bump, Claim, Done, Granted, Queued, Release, Touched, Units
+from .commands import AnyReply, Bump, Claim, Done, Granted, Queued, Release, Revoke, Touched, Units
 from .events import LockDeny, LockExpire, LockGrant, LockRelease, LockRequest, Mode, Priority, StateSet
 from .locks import Ticket, describe, last_key, nodes_of, place_before
 from .modes import ASKABLE
@@ -82,7 +82,15 @@ def release(turn: Turn, c: Release) -> AnyReply:
     return Done()
 
 
-def give_up(turn: Turn, ticket: Ticket, units: tuple[str, ...], reason: str, freed: dict[str, int]) -> None:
+def give_up(
+    turn: Turn,
+    ticket: Ticket,
+    units: tuple[str, ...],
+    reason: str,
+    freed: dict[str, int],
+    by: str = "",
+    why: str = "",
+) -> None:
     """Take units off a ticket, noting in `freed` what others may have now. `promote` afterwards."""
     if not ticket.token:
         reason, units = reason or "cancelled", ticket.units
@@ -91,8 +99,9 @@ def give_up(turn: Turn, ticket: Ticket, units: tuple[str, ...], reason: str, fre
     else:
         chains = [c for u, c in zip(ticket.units, ticket.chains, strict=True) if u in units]
         _free(freed, nodes_of(chains, ticket.mode))
-    body = LockRelease(ticket=ticket.ticket, owner=ticket.owner, units=units, reason=reason)
-    turn.emit(ticket.run_id, _actor(ticket), body, unit=_unit(units), status=reason or None)
+    body = LockRelease(ticket=ticket.ticket, owner=ticket.owner, units=units, reason=reason, by=by, why=why)
+    actor = f"user:{by}" if by else _actor(ticket)
+    turn.emit(ticket.run_id, actor, body, unit=_unit(units), status=reason or None)
 
 
 def release_all(turn: Turn, owner: str, reason: str) -> None:
@@ -148,6 +157,21 @@ def bump(turn: Turn, c: Bump) -> AnyReply:
             ticket.run_id, f"user:{c.by}", StateSet(store="queue", key=str(ticket.ticket), after=key, provenance=c.by)
         )
         _grant_if_free(turn, ticket)
+    return Done()
+
+
+def revoke(turn: Turn, c: Revoke) -> AnyReply:
+    """An operator takes a ticket away. Its owner is told, and finds out at its next write at the latest, by its token."""
+    ticket = turn.state.locks.tickets.get(c.ticket)
+    if ticket is None:
+        if (gone := turn.state.revocation(c.ticket)) is not None:
+            raise NotFound(f"Ticket {c.ticket} is gone: {gone}.", ticket=c.ticket)
+        raise NotFound(
+            f"There is no ticket {c.ticket} (any more). `%agent locks` lists those there are.", ticket=c.ticket
+        )
+    freed: dict[str, int] = {}
+    give_up(turn, ticket, ticket.units, "operator", freed, by=c.by or "user", why=c.reason)
+    promote(turn, freed)
     return Done()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from .events import JSON, AgentSpec, AnyBody, Blocker, Mode, Priority
+from .events import JSON, AgentSpec, AnyBody, Blocker, Mode, Priority, Revocation
 
 
 class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -98,12 +98,16 @@ class Signal(Command, frozen=True, tag="signal"):
 
 
 class Answer(Command, frozen=True, tag="answer"):
-    """Answer a question of an agent. The first answer wins; a later one is refused and says who was first."""
+    """Answer a question of an agent. The first answer wins; a later one is refused and says who was first, and what.
+
+    scope: once; session: also whenever this agent asks the same again; always: whichever agent asks it in this workspace.
+    """
 
     approval: str
     status: str  # approved | denied | answered
     answer: str = ""
     by: str = "user"
+    scope: str = "once"
 
 
 # --- locks -------------------------------------------------------------------------------------------------
@@ -141,6 +145,14 @@ class Bump(Command, frozen=True, tag="bump"):
 
     ticket: int
     by: str = "user"
+
+
+class Revoke(Command, frozen=True, tag="revoke"):
+    """An operator takes a ticket from its owner, or a waiting one out of the queue. The owner's next write is refused."""
+
+    ticket: int
+    by: str = "user"
+    reason: str = ""
 
 
 # --- runners -----------------------------------------------------------------------------------------------
@@ -188,13 +200,26 @@ class SetPlan(Command, frozen=True, tag="set_plan"):
 
 
 class Ask(Command, frozen=True, tag="ask"):
-    """Put a question to a person. The id is the runner's."""
+    """Put a question to a person, or ask for permission. The id is the runner's: asked again it is the same question."""
 
     agent: str
     approval: str
     question: str
+    kind: str = "question"  # question | permission | login
     options: tuple[str, ...] = ()
+    tool: str = ""
+    units: tuple[str, ...] = ()
     input: JSON = None
+    diff: str | None = None  # hash of a blob
+    timeout: float | None = None  # s until it ends as `expired`
+
+
+class Withdraw(Command, frozen=True, tag="withdraw"):
+    """An agent does not wait for an answer any more. Answered meanwhile: nothing happens."""
+
+    agent: str
+    approval: str
+    reason: str = ""
 
 
 class Status(Command, frozen=True, tag="status"):
@@ -279,8 +304,8 @@ class Tick(Command, frozen=True, tag="tick"):
 
 AnyCommand = (
     StartRun | BeginRun | EndRun | Spawn | CreateTask | UpdateTask | SendText | Signal | Answer
-    | Claim | Release | Bump
-    | Ready | Report | SetPlan | Ask | Status | Finish | Touched
+    | Claim | Release | Bump | Revoke
+    | Ready | Report | SetPlan | Ask | Withdraw | Status | Finish | Touched
     | RegisterRuntime | RuntimeSeen | ForgetRuntime | Dispatch | Tick
 )  # fmt: skip
 
@@ -344,6 +369,7 @@ class Hired(Reply, frozen=True, tag="hired"):
     grants: tuple[Granted, ...] = ()
     mail: tuple[Mail, ...] = ()  # follow-ups that were not taken up yet
     status: str = "running"  # paused, stopping: what it was told while it was away
+    revoked: tuple[Revocation, ...] = ()  # what a person took from it, the newest last
 
 
 class Created(Reply, frozen=True, tag="created"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from agentlab.errors import AgentlabError, BadRequest
 
-from . import agents, claims, runs, runtimes
+from . import agents, approvals, claims, runs, runtimes
 from . import commands as c
 from .events import Event
 from .leases import Leases
@@ -70,11 +70,15 @@ def _reply(turn: Turn, command: c.AnyCommand) -> c.AnyReply | AgentlabError:
         case c.SetPlan():
             return agents.set_plan(turn, command)
         case c.Ask():
-            return agents.ask(turn, command)
+            return approvals.ask(turn, command)
         case c.Answer():
-            return agents.answer(turn, command)
+            return approvals.answer(turn, command)
+        case c.Withdraw():
+            return approvals.withdraw(turn, command)
         case c.Bump():
             return claims.bump(turn, command)
+        case c.Revoke():
+            return claims.revoke(turn, command)
         case c.RegisterRuntime():
             return runtimes.register(turn, command)
         case c.RuntimeSeen():

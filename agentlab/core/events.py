@@ -328,6 +328,20 @@ class LockRelease(Body, frozen=True, tag="lock.release"):
     owner: str
     units: tuple[str, ...]
     reason: str = ""  # "" by its owner | end | yield | cancelled | operator
+    by: str = ""  # the person, where it was taken away
+    why: str = ""
+
+
+class Revocation(Struct, frozen=True, omit_defaults=True):
+    """Units that a person took from their owner, or a wait for them that a person ended."""
+
+    ticket: int
+    units: tuple[str, ...]
+    by: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.units)} was revoked by {self.by}{f': {self.why}' if self.why else ''}"
 
 
 class LockExpire(Body, frozen=True, tag="lock.expire"):
@@ -367,16 +381,40 @@ class StateSet(Body, frozen=True, tag="state"):
     provenance: str = ""
 
 
-class Approval(Body, frozen=True, tag="approval"):
-    """A question (status asked) or its answer (approved, denied, answered, expired)."""
+class Standing(Struct, frozen=True, omit_defaults=True):
+    """How a work unit stood: who had it, or waited for it."""
 
-    NONDET = frozenset({"approval"})
+    unit: str
+    owner: str
+    mode: Mode
+    waits: bool = False
+
+
+class Approval(Body, frozen=True, tag="approval"):
+    """A question (status asked) or how it ended (approved, denied, answered, expired, cancelled). One that a rule
+    decides is never asked: then both are one event.
+
+    `locks`: how the units, and what hangs together with them, stood when it was asked.
+    """
+
+    NONDET = frozenset({"approval", "locks", "expires", "rid"})
     approval: str
+    kind: str = "question"  # question | permission | login
     question: str = ""
     options: tuple[str, ...] = ()
-    answer: str = ""
-    by: str = ""
+    tool: str = ""
+    units: tuple[str, ...] = ()
     input: JSON = None
+    diff: str | None = None  # hash of the unified diff of what is asked for
+    risk: str = "low"  # low | medium | high
+    risks: tuple[str, ...] = ()
+    locks: tuple[Standing, ...] = ()
+    expires: int | None = None  # ns since the epoch: then it ends as `expired`
+    answer: str = ""
+    by: str = ""  # who answered: a person, "policy", "plane", or the agent that took it back
+    scope: str = "once"  # once | session | always
+    rule: str = ""  # the rule of the policy that decided, or that had it asked
+    rid: str = ""  # id of the request that answered, so that a repeat is not a second answer
 
 
 class Guard(Body, frozen=True, tag="guard"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from .commands import CLI, Mail
-from .events import JSON, AgentSpec
+from .events import JSON, AgentSpec, Standing
 
 LIVE = frozenset({"queued", "dispatched", "running", "idle", "blocked", "paused", "stopping"})
 """Agent statuses of an agent that has not ended. `waiting` is shown for a running agent whose claim is queued."""
@@ -95,19 +95,30 @@ class Runtime(Struct, kw_only=True):
 
 
 class Question(Struct, kw_only=True):
-    """An approval: a question of an agent to a person."""
+    """An approval: what an agent wants to know or to be allowed, and what it was told. Fields as in `events.Approval`."""
 
     approval: str
     run_id: str
     agent: str
+    kind: str
     question: str
     options: tuple[str, ...] = ()
+    tool: str = ""
+    units: tuple[str, ...] = ()
     input: JSON = None
-    status: str = "asked"
+    diff: str | None = None
+    risk: str = "low"
+    risks: tuple[str, ...] = ()
+    locks: tuple[Standing, ...] = ()
+    status: str = "asked"  # asked | approved | denied | answered | expired | cancelled
     answer: str = ""
     by: str = ""
+    scope: str = "once"
+    rule: str = ""
     asked: int = 0
     answered: int | None = None
+    expires: int | None = None
+    rid: str = ""
 
 
 class ArtifactRow(Struct, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from agentlab.errors import BadRequest, NotFound, Refused
 
-from . import runs
+from . import approvals, runs
 from .agents import end as end_agent
 from .claims import expire
 from .commands import AnyReply, Done, Finish, ForgetRuntime, RegisterRuntime, RuntimeSeen
@@ -52,6 +52,7 @@ def tick(turn: Turn) -> AnyReply:
     """Everything that is due. Each step looks again at what it is about to end."""
     now, rules, state = turn.now, turn.rules, turn.state
     expire(turn, turn.leases.expired(state.locks, now.mono), "lease")
+    approvals.expire(turn)
     for agent in list(state.agents.values()):
         since = turn.leases.since.get(agent.agent, now.mono)
         if agent.status == "paused" and now.mono - since > rules.pause_hold:

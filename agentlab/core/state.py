@@ -24,6 +24,8 @@ Tables = dict[str, dict[str, Row | None]]
 
 PLACES = 4096  # claims of which it is remembered what they need
 
+REVOCATIONS = 32  # remembered of each owner
+
 TABLES = ("runs", "agents", "tasks", "locks", "runtimes", "approvals", "artifacts")
 
 
@@ -40,6 +42,8 @@ class State:
         self.approvals: dict[str, Question] = {}
         self.artifacts: dict[str, ArtifactRow] = {}  # by run:seq
         self.locks = LockTable()
+        self.asked: dict[str, Question] = {}  # the approvals that are open
+        self.revoked: dict[str, list[e.Revocation]] = {}  # owner -> what a person took from it, the newest last
         self.latest: dict[tuple[str, str], str] = {}  # (run, name) -> the newest agent of that name
         self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
         self.requests: dict[str, tuple[str, str]] = {}  # rid -> run, and what was made: an agent, a task, a message
@@ -96,7 +100,10 @@ class State:
                     self.journals.pop(key, None)
         for key in [k for k, q in self.approvals.items() if q.run_id == run_id]:
             del self.approvals[key]
+            self.asked.pop(key, None)
             self.changed.add(("approvals", key))
+        for owner in [owner for owner in self.revoked if owner.startswith(f"{run_id}/")]:
+            del self.revoked[owner]
         self.requests = {rid: made for rid, made in self.requests.items() if made[0] != run_id}
         if self.runs.pop(run_id, None):
             self.changed.add(("runs", run_id))
@@ -145,6 +152,18 @@ class State:
         if ticket is None:
             return None
         return {"ticket": ticket.ticket, "units": list(ticket.units), **self._queue(ticket)}
+
+    def asked_by(self, agent: str) -> list[Question]:
+        """The open questions of an agent, the oldest first."""
+        return [question for question in self.asked.values() if question.agent == agent]
+
+    def revoked_from(self, owner: str) -> tuple[e.Revocation, ...]:
+        return tuple(self.revoked.get(owner, ()))
+
+    def revocation(self, ticket: int) -> e.Revocation | None:
+        """How a ticket was taken from its owner, where it was and is remembered."""
+        found = (r for revocations in self.revoked.values() for r in revocations if r.ticket == ticket)
+        return next(found, None)
 
     def _queue(self, ticket: Ticket) -> Row:
         blockers = self.locks.blockers(ticket.owner, ticket.nodes, ticket.key)
@@ -360,6 +379,13 @@ class State:
             ticket.granted = event.ts
         self._lock_changed(body.ticket, body.owner)
 
+    def _lock_release(self, event: Event, body: e.LockRelease) -> None:
+        if body.reason == "operator":
+            taken = self.revoked.setdefault(body.owner, [])
+            taken.append(e.Revocation(ticket=body.ticket, units=body.units, by=body.by or "an operator", why=body.why))
+            del taken[:-REVOCATIONS]
+        self._lock_gone(event, body)
+
     def _lock_gone(self, event: Event, body: e.LockRelease | e.LockExpire) -> None:
         ticket = self.locks.tickets.get(body.ticket)
         if ticket is None:
@@ -390,13 +416,18 @@ class State:
     def _approval(self, event: Event, body: e.Approval) -> None:
         found = self.approvals.get(body.approval)
         if found is None:
-            self.approvals[body.approval] = Question(
-                approval=body.approval, run_id=event.run_id, agent=f"{event.run_id}/{event.actor}",
-                question=body.question, options=body.options, input=body.input, asked=event.ts,
+            found = self.approvals[body.approval] = Question(
+                approval=body.approval, run_id=event.run_id, agent=f"{event.run_id}/{event.actor}", kind=body.kind,
+                question=body.question, options=body.options, tool=body.tool, units=body.units, input=body.input,
+                diff=body.diff, risk=body.risk, risks=body.risks, locks=body.locks, rule=body.rule, asked=event.ts,
+                expires=body.expires,
             )  # fmt: skip
-        else:
+            self.asked[body.approval] = found
+        if event.status != "asked":
             found.status, found.answer, found.by = event.status or "answered", body.answer, body.by
-            found.answered = event.ts
+            found.scope, found.rid, found.answered = body.scope, body.rid, event.ts
+            found.rule = body.rule or found.rule
+            self.asked.pop(body.approval, None)
         self.changed.add(("approvals", body.approval))
 
     # --- helpers -----------------------------------------------------------------------------------------------
@@ -436,7 +467,7 @@ _FOLDS: dict[type, Callable[[State, Event, Any], None]] = {
     e.Artifact: State._artifact,
     e.LockRequest: State._lock_request,
     e.LockGrant: State._lock_grant,
-    e.LockRelease: State._lock_gone,
+    e.LockRelease: State._lock_release,
     e.LockExpire: State._lock_gone,
     e.StateSet: State._state_set,
     e.Approval: State._approval,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agentlab.core.commands import AnyCommand, AnyReply, Granted
-from agentlab.core.events import JSON, Blob, Event
+from agentlab.core.events import JSON, Blob, Event, Revocation
 
 MAX_FRAME = 64 * 1024 * 1024 + 64 * 1024  # bytes: a blob of 64 MiB, and what goes around it
 
@@ -132,9 +132,10 @@ class Welcome(Response, frozen=True, tag="welcome"):
 
 
 class Leases(Response, frozen=True, tag="leases"):
-    """What the owner holds. A grant that is missing here is lost."""
+    """What the owner holds. A grant that is missing here is lost; `revoked` says which of them a person took."""
 
     grants: tuple[Granted, ...] = ()
+    revoked: tuple[Revocation, ...] = ()
 
 
 class View(Response, frozen=True, tag="view"):
@@ -162,7 +163,8 @@ class Delta(Response, frozen=True, tag="delta"):
 
 class Message(Response, frozen=True, tag="message"):
     """Pushed to a runner, under id 0. verb: send (data: {"seq", "interrupt"}, see `commands.Mail`) | interrupt | pause | resume
-    | stop | kill | revoked (data: {"ticket", "reason"}) | answer (data: {"approval", "status"})."""
+    | stop | kill | revoked (data: {"ticket", "reason", "units", "by", "why"}) | answer (data: {"approval", "status", "by",
+    "scope", "rule"})."""
 
     verb: str
     text: str = ""

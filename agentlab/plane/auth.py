@@ -29,6 +29,7 @@ _AGENT_REQUESTS = (
     c.Report,
     c.SetPlan,
     c.Ask,
+    c.Withdraw,
     c.Status,
     c.Finish,
     c.Touched,

@@ -169,7 +169,8 @@ class PlaneHandler:
     def _renew(self, peer: Peer, id: int, owner: str) -> None:
         self.engine.leases.renew(owner, self.engine.now().mono)
         held = self.engine.state.locks.held_by(owner)
-        peer.reply(id, m.Leases(grants=tuple(granted(t) for t in held if t.token <= self.engine.committed)))
+        grants = tuple(granted(t) for t in held if t.token <= self.engine.committed)
+        peer.reply(id, m.Leases(grants=grants, revoked=self.engine.state.revoked_from(owner)))
 
     def _wait_agent(self, peer: Peer, id: int, request: m.WaitAgent) -> None:
         agent = self.engine.state.agents.get(request.agent)

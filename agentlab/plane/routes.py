@@ -70,6 +70,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/api/claims", "Claim units for a person", asks=c.Claim),
     Route("POST", "/api/releases", "Give them back", asks=c.Release),
     Route("POST", "/api/bumps", "Move a waiting ticket to the front", asks=c.Bump),
+    Route("POST", "/api/revokes", "Take a ticket from its owner, or end its wait", asks=c.Revoke),
     Route("GET", "/api/runtimes", "Runtimes with health, slots and agent programs", look="runtimes"),
     Route("GET", "/api/approvals", "Questions of agents", look="approvals"),
     Route("POST", "/api/approvals/{approval}", "Answer one; the first answer wins", asks=c.Answer),

@@ -18,7 +18,7 @@ import msgspec
 
 from agentlab.core import commands as c
 from agentlab.core import events as e
-from agentlab.core.rows import ENDED, Agent
+from agentlab.core.rows import ENDED, Agent, Question
 from agentlab.core.state import Row
 from agentlab.errors import AgentlabError, Unavailable
 from agentlab.link.messages import Message
@@ -269,7 +269,7 @@ class Supervisor:
             case c.Ask(approval=approval), _:  # asked again after the connection was lost: it may be answered since
                 question = self.engine.state.approvals.get(approval)
                 if question is not None and question.status != "asked":
-                    self._push_answer(question.agent, approval, question.status, question.answer)
+                    self._push_answer(question)
             case c.Signal(agent=agent, verb="stop" | "kill" as verb), _:
                 self._push(agent, Message(verb=verb))
                 self._stop(agent, now=verb == "kill")
@@ -302,8 +302,9 @@ class Supervisor:
         if peer is not None:
             peer.push(0, message)
 
-    def _push_answer(self, agent: str, approval: str, status: str, answer: str) -> None:
-        self._push(agent, Message(verb="answer", text=answer, data={"approval": approval, "status": status}))
+    def _push_answer(self, question: Question) -> None:
+        told = {name: getattr(question, name) for name in ("approval", "status", "by", "scope", "rule")}
+        self._push(question.agent, Message(verb="answer", text=question.answer, data=told))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -321,12 +322,14 @@ class Supervisor:
                 case e.Message(to=agent, role="user", text=text) if agent:
                     data: e.JSON = {"seq": event.seq, "interrupt": event.status == "interrupt"}
                     self._push(agent, Message(verb="send", text=text, data=data))
-                case e.Approval(approval=approval, answer=answer) if event.status != "asked":
-                    self._push_answer(f"{event.run_id}/{event.actor}", approval, event.status or "", answer)
+                case e.Approval(approval=approval) if event.status != "asked":
+                    if (question := self.engine.state.approvals.get(approval)) is not None:
+                        self._push_answer(question)
                 case e.LockExpire(owner=owner, ticket=ticket, reason=reason):
                     self._push(owner, Message(verb="revoked", data={"ticket": ticket, "reason": reason}))
-                case e.LockRelease(owner=owner, ticket=ticket, reason="operator"):
-                    self._push(owner, Message(verb="revoked", data={"ticket": ticket, "reason": "operator"}))
+                case e.LockRelease(owner=owner, ticket=ticket, reason="operator", units=units, by=by, why=why):
+                    taken = {"ticket": ticket, "reason": "operator", "units": units, "by": by, "why": why}
+                    self._push(owner, Message(verb="revoked", data=taken))
                 case e.StateSet(store="runtime"):
                     self._wake.set()
 

@@ -51,11 +51,12 @@ class Sweeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _expire(self) -> None:
-        """Leases end when they are due, not at the next sweep. A new grant cannot be due earlier than it was made."""
+        """Leases and questions end when they are due, not at the next sweep. A new one cannot be due earlier than it was made."""
         while True:
-            due = self.engine.leases.next_due()
-            now = self.engine.now().mono
-            if due is not None and due <= now:
+            due, instant = self.engine.leases.next_due(), self.engine.now()
+            now = instant.mono
+            limits = [question.expires for question in self.engine.state.asked.values() if question.expires is not None]
+            if (due is not None and due <= now) or (limits and min(limits) <= instant.wall):
                 await self._submit(c.Tick())  # refused at once while the log is in doubt: hence the sleep
             await asyncio.sleep(0.05 if due is None else min(max(0.02, due - now), 0.25))
 

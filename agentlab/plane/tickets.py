@@ -27,7 +27,7 @@ class Tickets:
         """Tell when the ticket is granted or gone, or how it stands after `timeout` seconds."""
         ticket = self.engine.state.locks.tickets.get(number)
         if ticket is None or (owner is not None and ticket.owner != owner):
-            told(_gone(number))
+            told(self._gone(number))
         elif ticket.token and ticket.token <= self.engine.committed:
             told(granted(ticket))
         else:
@@ -51,7 +51,7 @@ class Tickets:
             return
         for told, timer in self._waiting.pop(number, ()):
             timer.cancel()
-            told(_gone(number) if ticket is None else granted(ticket))
+            told(self._gone(number) if ticket is None else granted(ticket))
 
     def _timeout(self, number: int, told: Told) -> None:
         waiting = self._waiting.get(number, [])
@@ -60,7 +60,7 @@ class Tickets:
             del self._waiting[number]
         ticket = self.engine.state.locks.tickets.get(number)
         if ticket is None:
-            told(_gone(number))
+            told(self._gone(number))
         elif ticket.token:
             told(granted(ticket))
         else:
@@ -72,8 +72,7 @@ class Tickets:
         for number in list(self._waiting):
             self._tell(number)
 
-
-def _gone(number: int) -> NotFound:
-    return NotFound(
-        f"Ticket {number} is gone: it was released, has expired, or its owner ended. Claim again.", ticket=number
-    )
+    def _gone(self, number: int) -> NotFound:
+        revoked = self.engine.state.revocation(number)
+        why = str(revoked) if revoked else "it was released, has expired, or its owner ended"
+        return NotFound(f"Ticket {number} is gone: {why}. Claim again.", ticket=number)

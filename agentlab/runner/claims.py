@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from agentlab.core.commands import Claim, Granted, Hired, Queued, Release
-from agentlab.core.events import Mode
+from agentlab.core.events import Mode, Revocation
 from agentlab.core.locks import who
+from agentlab.core.units import covers
 from agentlab.errors import AgentlabError, NotFound, NotHeld, PlaneUnavailable, WouldBlock, ordinal
 from agentlab.link.messages import AnyResponse, Leases, Renew, WaitTicket
 
@@ -80,6 +81,7 @@ class Claims:
         self._kept: _Kept | None = None
         self._queueing = False  # a claim waits for its ticket
         self._new_lease = asyncio.Event()
+        self._taken: dict[int, Revocation] = {}  # by a person, and the agent does not know it yet
 
     def adopted(self, hired: Hired, sent: float) -> None:
         """A connection has begun; `sent`: when it was asked what is held."""
@@ -90,8 +92,18 @@ class Claims:
             self._settle(hired, self.leases.tickets(), sent)
         self._hired = hired
 
-    def revoked(self, ticket: int) -> None:
+    def revoked(self, ticket: int, by_a_person: Revocation | None = None) -> None:
+        if by_a_person is not None and ticket in self.leases.tickets():
+            self._taken[ticket] = by_a_person
         self.leases.drop(ticket)
+
+    def take_revocation(self, units: Iterable[str]) -> Revocation | None:
+        """As `Gate.revoked`."""
+        wanted = tuple(units)
+        for ticket, taken in self._taken.items():
+            if any(covers(mine, unit) or covers(unit, mine) for mine in taken.units for unit in wanted):
+                return self._taken.pop(ticket)
+        return None
 
     def close(self) -> None:
         self._forget_kept()
@@ -259,6 +271,7 @@ class Claims:
             ) from None
 
     def _hold(self, granted: Granted, since: float) -> None:
+        self.take_revocation(granted.units)  # it asked again, so it knows
         self.leases.add(granted, since)
         self._new_lease.set()
 
@@ -323,7 +336,10 @@ class Claims:
 
     def _settle(self, answer: AnyResponse, known: frozenset[int], sent: float) -> None:
         if isinstance(answer, Leases | Hired):
+            taken = {revocation.ticket: revocation for revocation in answer.revoked}
             for lost in self.leases.renewed(answer.grants, known, sent):
+                if lost.ticket in taken:
+                    self._taken[lost.ticket] = taken[lost.ticket]
                 log.warning("the grant on %s (ticket %d) is lost", ", ".join(lost.units), lost.ticket)
 
 

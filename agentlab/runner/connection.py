@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,8 +23,9 @@ from agentlab.core.commands import (
     SetPlan,
     Touched,
     Units,
+    Withdraw,
 )
-from agentlab.core.events import JSON, AnyBody, Blob, Mode
+from agentlab.core.events import JSON, AnyBody, Blob, Mode, Revocation
 from agentlab.errors import (
     AgentlabError,
     BadRequest,
@@ -44,6 +45,7 @@ from agentlab.link.messages import (
 from agentlab.runtimes.base import Launch
 
 from .claims import Claims
+from .gate import Permission, Verdict
 from .redaction import Redactor
 from .uplink import Uplink
 
@@ -139,6 +141,9 @@ class PlaneGate:
     def grants(self) -> tuple[Granted, ...]:
         return self._claims.leases.live()
 
+    def revoked(self, units: Iterable[str]) -> Revocation | None:
+        return self._claims.take_revocation(units)
+
     async def touched(self, units: tuple[str, ...], since: int) -> tuple[str, ...]:
         return (await self._touched(units, since)).units
 
@@ -188,24 +193,40 @@ class PlaneGate:
         await self.command(SetPlan(agent=self.owner, steps=steps, units=units))
 
     async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
-        """The answer, or "approved" where the person only agreed. Raises Refused: it was denied, or never answered."""
+        """The answer, or "approved" where the person only agreed."""
+        verdict = await self.approve(Permission(kind="question", question=question, options=options, input=input))
+        if not verdict.allowed:
+            raise Refused(f"{question!r} was {verdict.answer}{f': {verdict.reason}' if verdict.reason else ''}.")
+        return verdict.answer
+
+    async def approve(self, request: Permission) -> Verdict:
         approval = f"{self.hired.agent_id}-{secrets.token_hex(3)}"
+        diff = None if request.diff is None else await self.keep(request.diff.encode("utf-8", "surrogateescape"))
         asked = self._uplink.named(
             self._redactor.value(
-                Ask(agent=self.owner, approval=approval, question=question, options=options, input=input)
+                Ask(
+                    agent=self.owner, approval=approval, question=request.question, kind=request.kind,
+                    options=request.options, tool=request.tool, units=request.units, input=request.input, diff=diff,
+                    timeout=request.timeout,
+                )
             )
-        )
+        )  # fmt: skip
         answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._questions[approval] = (asked, answered)
         try:
             await self._uplink.ask(asked)
             message = await self._or_refused(answered)
+        except asyncio.CancelledError:
+            withdraw = Withdraw(agent=self.owner, approval=approval, reason="its call was cancelled")
+            self._uplink.background(self._uplink.ask(self._uplink.named(withdraw)))
+            raise
+        except AgentlabError as error:
+            if not self.refused.done():
+                raise
+            return Verdict(allowed=False, answer="cancelled", by="plane", reason=str(error))
         finally:
             del self._questions[approval]
-        status = message.data.get("status", "answered") if isinstance(message.data, dict) else "answered"
-        if status in ("denied", "expired"):
-            raise Refused(f"{question!r} was {status}{f': {message.text}' if message.text else ''}.", approval=approval)
-        return message.text or str(status)
+        return verdict(message)
 
     # --- what comes by itself ----------------------------------------------------------------------------------
 
@@ -222,7 +243,8 @@ class PlaneGate:
         facts = message.data if isinstance(message.data, dict) else {}
         if message.verb == "revoked":
             if isinstance(ticket := facts.get("ticket"), int):
-                self._claims.revoked(ticket)
+                taken = msgspec.convert(facts, Revocation) if facts.get("by") else None
+                self._claims.revoked(ticket, taken)
         elif message.verb == "answer":
             _, answered = self._questions.get(str(facts.get("approval")), (None, None))
             if answered is not None and not answered.done():
@@ -244,3 +266,17 @@ class PlaneGate:
         if not future.done():
             raise self.refused.result()
         return future.result()
+
+
+def verdict(message: Message) -> Verdict:
+    """What the plane's word on a question means. What is not said to be allowed is not."""
+    facts = message.data if isinstance(message.data, dict) else {}
+    status = str(facts.get("status", ""))
+    allowed = status in ("approved", "answered")
+    return Verdict(
+        allowed=allowed,
+        answer=(message.text if allowed else "") or status,
+        scope=str(facts.get("scope", "once")),
+        by=str(facts.get("by", "")),
+        reason=message.text,
+    )

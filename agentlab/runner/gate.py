@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agentlab.core.commands import Granted, Queued
-from agentlab.core.events import JSON, AnyBody, Mode
+from agentlab.core.events import JSON, AnyBody, Mode, Revocation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """What an agent wants to know or to be allowed. kind: permission | question | login.
+
+    units: work units that it would change or use; what is none is shown as it is. input: the arguments of the tool. diff:
+    the unified diff that it would make. timeout: s until it counts as refused; None: as long as it takes.
+    """
+
+    kind: str = "permission"
+    question: str
+    tool: str = ""
+    units: tuple[str, ...] = ()
+    input: JSON = None
+    diff: str | None = None
+    options: tuple[str, ...] = ()
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was answered. answer: the text, or approved, denied, expired, cancelled where there is none or it was not allowed.
+    by: a person, "policy", or "plane" where nobody answered in time. reason: why, for the agent to read."""
+
+    allowed: bool
+    answer: str = ""
+    scope: str = "once"  # once | session | always
+    by: str = ""
+    reason: str = ""
 
 
 class Gate(Protocol):
@@ -41,6 +72,9 @@ class Gate(Protocol):
 
     def grants(self) -> tuple[Granted, ...]: ...
 
+    def revoked(self, units: Iterable[str]) -> Revocation | None:
+        """What a person took from this agent that one of these units belongs to, and that it was not told of yet. Told once."""
+
     def record(self, body: AnyBody, **columns: Any) -> None:
         """Append to the journal. Columns are those of `core.commands.Entry`. In order with claims and releases. Secrets
         bound to this agent are redacted by value."""
@@ -60,6 +94,10 @@ class Gate(Protocol):
         """The log position now, for `touched`."""
 
     async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
-        """Wait for a person's answer."""
+        """Wait for a person's answer. Raises Refused: it was denied, or never answered."""
+
+    async def approve(self, request: Permission) -> Verdict:
+        """Return when a rule, a person or the timeout has decided; never allowed by anything else. A plane that is away is waited
+        for; one that will not have this agent any more has not allowed it. Cancelling the call takes the question back."""
 
     async def plan(self, steps: tuple[str, ...], units: tuple[str, ...] = ()) -> None: ...

@@ -15,10 +15,11 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from agentlab.core.commands import Entry, Granted, Queued
-from agentlab.core.events import JSON, AnyBody, Blocker, Body, Mode
+from agentlab.core.events import JSON, AnyBody, Blocker, Body, Mode, Revocation
 from agentlab.core.locks import who
 from agentlab.core.units import covers
 from agentlab.errors import AlreadyHeld, NotHeld, WouldBlock, ordinal
+from agentlab.runner.gate import Permission, Verdict
 
 B = TypeVar("B", bound=Body)
 
@@ -67,6 +68,9 @@ class MemoryPlane:
     answers: deque[str] = field(default_factory=deque)
     tickets: dict[int, Ticket] = field(default_factory=dict)
     tenures: dict[int, Tenure] = field(default_factory=dict)
+    asked: list[Permission] = field(default_factory=list)
+    verdicts: deque[Verdict] = field(default_factory=deque)
+    taken: dict[str, list[Revocation]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _numbers: int = 0
     _tokens: int = 0
@@ -97,6 +101,19 @@ class MemoryPlane:
                 self.tickets[number] = replace(ticket, token=self._tokens)
                 if ticket.mode == Mode.EXCLUSIVE:
                     self.tenures[number] = Tenure(ticket.owner, ticket.units, self.position)
+
+    async def answer(self, verdict: Verdict) -> None:
+        """Answer the question that waits, or the next one."""
+        self.verdicts.append(verdict)
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def revoke(self, number: int, by: str = "somebody", why: str = "") -> None:
+        """Take a ticket from its owner, as an operator does."""
+        ticket = self.tickets[number]
+        if ticket.token:
+            self.taken.setdefault(ticket.owner, []).append(Revocation(number, ticket.units, by, why))
+        await self.drop(number)
 
     async def drop(self, number: int, units: tuple[str, ...] = ()) -> None:
         """End a ticket or some units of it, as a release or an expiry does. Also of one that still waits."""
@@ -179,6 +196,14 @@ class MemoryGate:
     def grants(self) -> tuple[Granted, ...]:
         return tuple(ticket.granted() for ticket in self.plane.of(self.owner))
 
+    def revoked(self, units: Iterable[str]) -> Revocation | None:
+        wanted, mine = tuple(units), self.plane.taken.get(self.owner, [])
+        for taken in mine:
+            if any(covers(own, unit) or covers(unit, own) for own in taken.units for unit in wanted):
+                mine.remove(taken)
+                return taken
+        return None
+
     def record(self, body: AnyBody, **columns: Any) -> None:
         self.plane.position += 1
         self.entries.append(Entry(n=len(self.entries) + 1, ts=self.plane.position, body=body, **columns))
@@ -203,6 +228,13 @@ class MemoryGate:
 
     async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
         return self.plane.answers.popleft()
+
+    async def approve(self, request: Permission) -> Verdict:
+        """The next of the plane's `verdicts`, once there is one: nothing is allowed by itself."""
+        self.plane.asked.append(request)
+        async with self.plane.changed:
+            await self.plane.changed.wait_for(lambda: self.plane.verdicts)
+        return self.plane.verdicts.popleft()
 
     async def plan(self, steps: tuple[str, ...], units: tuple[str, ...] = ()) -> None:
         from agentlab.core.events import PlanSet

@@ -146,6 +146,12 @@ class Duel:
         self.world.do(c.Bump(ticket=request.ticket))
         self.check()
 
+    def revoke(self, request: Request) -> None:
+        self.oracle.release(request.owner, (request.ticket,))
+        self.world.do(c.Revoke(ticket=request.ticket, by="ada"))
+        assert [r.ticket for r in self.world.state.revoked_from(request.owner)][-1:] == [request.ticket]
+        self.check()
+
     def close(self, run: str) -> None:
         """A run of people ends, and the next one over the same workspace begins."""
         self.oracle.close(self.run_id(run))

@@ -662,11 +662,12 @@ def random_duel(seed: int, steps: int) -> World:
                 "pause",
                 "resume",
                 "bump",
+                "revoke",
                 "close",
                 "restart",
                 "touched",
             ),
-            (45, 7, 12, 7, 8, 3, 2, 4, 4, 1, 2, 5),
+            (45, 7, 12, 7, 8, 3, 2, 4, 4, 2, 1, 2, 5),
         )[0]:
             case "claim":
                 duel.claim(
@@ -695,6 +696,8 @@ def random_duel(seed: int, steps: int) -> World:
                 duel.resume(duel.names[luck.choice(AGENTS)])
             case "bump" if duel.oracle.waiting():
                 duel.bump(luck.choice(duel.oracle.waiting()))
+            case "revoke" if line:
+                duel.revoke(luck.choice(line))
             case "close":
                 duel.close(luck.choice(("p", "q")))
             case "restart":

@@ -301,7 +301,7 @@ def test_a_question_outlives_a_pause_and_not_its_agent(world: World) -> None:
     assert (world.state.agents[a].status, world.state.tasks["r/t1"].status) == ("running", "running")
     world.do(c.Ask(agent=a, approval="q2", question="And now?"))
     world.finish(a)
-    assert world.state.approvals["q2"].status == "expired"
+    assert world.state.approvals["q2"].status == "cancelled"
 
 
 # --- memory ----------------------------------------------------------------------------------------------------

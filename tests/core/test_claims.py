@@ -250,6 +250,44 @@ def test_a_bump_of_what_does_not_wait_says_so(world: World, a: str) -> None:
         assert f"Ticket {number} does not wait (any more)." == world.refused(c.Bump(ticket=number), NotFound)
 
 
+def test_a_revoked_ticket_goes_to_the_next_and_the_log_says_who_took_it_and_why(
+    world: World, a: str, b: str, d: str
+) -> None:
+    ticket = world.grant(a, "file:x", "file:y").ticket
+    world.queue(b, "file:x")
+    world.do(c.Revoke(ticket=ticket, by="ada", reason="a is stuck"))
+    assert world.holders() == {b: ["file:x"]}
+    (event,) = world.events_of(LockRelease)
+    assert (event.actor, event.status, event.body.owner) == ("user:ada", "operator", a)  # type: ignore[union-attr]
+    taken = world.state.revoked_from(a)
+    assert [str(r) for r in taken] == ["file:x, file:y was revoked by ada: a is stuck"]
+    text = world.refused(c.Revoke(ticket=ticket, by="eve"), NotFound)
+    assert text == f"Ticket {ticket} is gone: file:x, file:y was revoked by ada: a is stuck."
+    assert "There is no ticket 999" in world.refused(c.Revoke(ticket=999), NotFound)
+    hired = world.do(c.Ready(agent=a), c.Hired)
+    assert hired.revoked == taken, "a runner that was away hears of it"
+
+
+def test_a_waiting_ticket_and_a_persons_can_be_revoked(world: World, a: str, b: str, d: str) -> None:
+    held = world.grant("user:ada", "file:x").ticket
+    waiting = world.queue(a, "file:x").ticket
+    world.queue(b, "file:x")
+    world.do(c.Revoke(ticket=waiting, by="eve"))
+    assert world.waiters() == [b]
+    world.do(c.Revoke(ticket=held, by="eve"))
+    assert world.holders() == {b: ["file:x"]}
+
+
+def test_what_is_remembered_of_revocations_is_bounded_and_goes_with_the_run(world: World, a: str) -> None:
+    for _ in range(40):
+        world.do(c.Revoke(ticket=world.grant(a, "file:x").ticket, by="ada"))
+    assert len(world.state.revoked_from(a)) == 32
+    world.finish(a)
+    world.do(c.EndRun(run_id="r"))
+    world.state.forget_run("r")
+    assert world.state.revoked_from(a) == ()
+
+
 # --- leases ----------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,18 @@ import pytest
 
 from agentlab.core import events as e
 from agentlab.core.digest import VERSION, dhash, fields_of, projection
-from agentlab.core.events import AgentSpec, Blocker, Body, Event, Mode, Priority, Raw, decode_payload, encode_payload
+from agentlab.core.events import (
+    AgentSpec,
+    Blocker,
+    Body,
+    Event,
+    Mode,
+    Priority,
+    Raw,
+    Standing,
+    decode_payload,
+    encode_payload,
+)
 
 BODIES: list[type[Body]] = list(typing.get_args(e.AnyBody))
 
@@ -26,6 +37,7 @@ VALUES: dict[Any, tuple[Any, Any]] = {
     Mode: (Mode.SHARED, Mode.EXCLUSIVE),
     Priority: (Priority.OPERATOR, Priority.BACKGROUND),
     AgentSpec: (AgentSpec(kind="script", task=[{"say": "hi"}]), AgentSpec(kind="python", env={"A": "env:B"})),
+    Standing: (Standing("file:x", "r/a", Mode.SHARED), Standing("file:y", "r/b", Mode.EXCLUSIVE, waits=True)),
     Blocker: (Blocker(owner="r/a", unit="file:x", ticket=1), Blocker(owner="r/b", unit="file:y", ticket=2, waits=True)),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from agentlab.core import commands as c
 from agentlab.core.events import Message, Priority
-from agentlab.errors import Forbidden, Refused, Unavailable
+from agentlab.errors import Forbidden, NotFound, Refused, Unavailable
 from agentlab.link import messages as m
 from agentlab.link.client import LinkClient, hello
 
@@ -185,3 +185,76 @@ async def test_a_run_with_live_agents_does_not_end_and_names_them(lab: Lab) -> N
     await lab.spawn("busy")
     with pytest.raises(Refused, match="busy"):
         await lab.client.request(c.EndRun(run_id="r1"))
+
+
+async def test_a_verdict_is_pushed_to_the_runner_and_asking_again_tells_it_again(lab: Lab) -> None:
+    await lab.run()
+    agent = await lab.spawn("a")
+    told: asyncio.Queue[m.Message] = asyncio.Queue()
+    runner = await lab.runner(agent, on_message=told.put_nowait)
+    ask = c.Ask(agent=agent, approval="q1", question="May I?", kind="permission", tool="Bash")
+    await runner.request(ask)
+    await lab.client.request(c.Answer(approval="q1", status="approved", answer="go", by="ada", scope="session"))
+    for _ in range(2):
+        message = await asyncio.wait_for(told.get(), 30)
+        assert (message.verb, message.text) == ("answer", "go")
+        assert message.data == {"approval": "q1", "status": "approved", "by": "ada", "scope": "session", "rule": ""}
+        await runner.request(ask)
+
+
+async def test_a_question_with_a_limit_ends_by_itself(lab: Lab) -> None:
+    await lab.run()
+    agent = await lab.spawn("a")
+    told: asyncio.Queue[m.Message] = asyncio.Queue()
+    runner = await lab.runner(agent, on_message=told.put_nowait)
+    await runner.request(c.Ask(agent=agent, approval="q1", question="May I?", kind="permission", timeout=0.05))
+    message = await asyncio.wait_for(told.get(), 30)
+    assert message.data["status"] == "expired"
+
+
+async def test_of_two_people_who_answer_at_once_one_wins_and_the_other_hears_who(lab: Lab) -> None:
+    await lab.run()
+    agent = await lab.spawn("a")
+    runner = await lab.runner(agent)
+    other = await lab.connect(session_id="s2")
+    for number in range(20):
+        approval = f"q{number}"
+        await runner.request(c.Ask(agent=agent, approval=approval, question="May I?", kind="permission"))
+        answers = await asyncio.gather(
+            lab.client.request(c.Answer(approval=approval, status="approved", by="ada")),
+            other.request(c.Answer(approval=approval, status="denied", by="eve")),
+            return_exceptions=True,
+        )
+        row = lab.plane.engine.state.approvals[approval]
+        refused = [answer for answer in answers if isinstance(answer, Refused)]
+        assert len(refused) == 1
+        assert f"{row.status} by {row.by} already" in str(refused[0])
+
+
+async def test_an_operator_takes_a_ticket_and_its_owner_and_the_next_hear_of_it(lab: Lab) -> None:
+    await lab.run()
+    a, b = await lab.spawn("a"), await lab.spawn("b")
+    told: asyncio.Queue[m.Message] = asyncio.Queue()
+    ra, rb = await lab.runner(a, on_message=told.put_nowait), await lab.runner(b)
+    held = await ra.request(c.Claim(owner=a, units=("file:x",), run_id="r1"))
+    queued = await rb.request(c.Claim(owner=b, units=("file:x",), run_id="r1"))
+    assert isinstance(held, c.Granted)
+    assert isinstance(queued, c.Queued)
+    with pytest.raises(Forbidden):
+        await rb.request(c.Revoke(ticket=held.ticket))
+    waiting = rb.send(m.WaitTicket(ticket=queued.ticket, timeout=30))
+    await lab.client.request(c.Revoke(ticket=held.ticket, by="ada", reason="stuck"))
+    assert isinstance(await waiting, c.Granted)
+    message = await asyncio.wait_for(told.get(), 30)
+    assert message.data == {
+        "ticket": held.ticket, "reason": "operator", "units": ["file:x"], "by": "ada", "why": "stuck",
+    }  # fmt: skip
+    leases = await ra.request(m.Renew(owner=a))
+    assert isinstance(leases, m.Leases)
+    assert ([*leases.grants], [r.by for r in leases.revoked]) == ([], ["ada"])
+    again = await ra.request(c.Claim(owner=a, units=("file:x",), run_id="r1"))
+    assert isinstance(again, c.Queued)
+    waiting = ra.send(m.WaitTicket(ticket=again.ticket, timeout=30))
+    await lab.client.request(c.Revoke(ticket=again.ticket, by="ada"))
+    with pytest.raises(NotFound, match="revoked by ada"):
+        await waiting

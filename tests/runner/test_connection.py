@@ -22,6 +22,7 @@ from agentlab.link import messages as m
 from agentlab.link.journal import path_of, read
 from agentlab.runner import claims, revive
 from agentlab.runner.connection import LARGEST_BLOB, PlaneGate
+from agentlab.runner.gate import Permission, Verdict
 from agentlab.runner.leases import LocalLeases
 from agentlab.runner.redaction import Redactor
 
@@ -641,6 +642,88 @@ async def test_a_question_is_asked_again_after_a_lost_connection(plane: FakePlan
     assert first == second
     plane.say(gate.owner, "answer", "yes", approval=first.approval, status="approved")  # type: ignore[union-attr]
     assert await asking == "yes"
+
+
+async def test_a_permission_carries_its_diff_and_a_verdict_says_who_and_why(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    wanted = Permission(question="Edit x?", tool="Edit", units=A, input={"path": "x"}, diff="-a\n+b\n", timeout=60.0)
+    asking = asyncio.create_task(gate.approve(wanted))
+    await until(lambda: plane.took(c.Ask))
+    (row,) = plane.state.approvals.values()
+    assert (row.kind, row.tool, row.units, row.input) == ("permission", "Edit", A, {"path": "x"})
+    assert plane.blobs[row.diff or ""] == b"-a\n+b\n"
+    told = {"approval": row.approval, "status": "denied", "by": "ada", "scope": "session"}
+    plane.say(gate.owner, "answer", "use patch", **told)
+    assert await asking == Verdict(allowed=False, answer="denied", scope="session", by="ada", reason="use patch")
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"),
+    [("approved", True), ("answered", True), ("denied", False), ("expired", False), ("cancelled", False), ("?", False)],
+)
+async def test_only_a_yes_is_a_yes(plane: FakePlane, hire: Hire, status: str, allowed: bool) -> None:
+    gate = await hire("a")
+    asking = asyncio.create_task(gate.approve(Permission(question="May I?")))
+    await until(lambda: plane.took(c.Ask))
+    plane.say(gate.owner, "answer", approval=next(iter(plane.state.approvals)), status=status)
+    assert (await asking).allowed is allowed
+
+
+async def test_a_cancelled_call_takes_its_question_back(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    asking = asyncio.create_task(gate.approve(Permission(question="May I?")))
+    await until(lambda: plane.state.asked)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await until(lambda: not plane.state.asked)
+    assert [row.status for row in plane.state.approvals.values()] == ["cancelled"]
+
+
+async def test_a_runner_that_is_not_wanted_any_more_is_allowed_nothing(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    asking = asyncio.create_task(gate.approve(Permission(question="May I?")))
+    await until(lambda: plane.took(c.Ask))
+    await plane.go_down()
+    plane.do(c.Finish(agent=gate.owner, status="failed", reason="lost"))
+    await plane.come_up()
+    verdict = await asking
+    assert not verdict.allowed
+    assert "worth nothing" in verdict.reason
+
+
+# --- operators -------------------------------------------------------------------------------------------------
+
+
+async def test_who_took_a_grant_away_is_told_once_at_the_next_use(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    granted = await gate.claim(A)
+    plane.do(c.Revoke(ticket=granted.ticket, by="ada", reason="mine"))
+    plane.say(gate.owner, "revoked", ticket=granted.ticket, reason="operator", units=A, by="ada", why="mine")
+    await until(lambda: not gate.grants())
+    assert gate.revoked(B) is None
+    assert str(gate.revoked(A)) == f"{A[0]} was revoked by ada: mine"
+    assert gate.revoked(A) is None
+
+
+async def test_a_revocation_that_a_runner_missed_is_in_the_answer_to_its_ready(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    granted = await gate.claim(A)
+    await plane.go_down()
+    plane.do(c.Revoke(ticket=granted.ticket, by="ada"))
+    await plane.come_up()
+    await until(lambda: not gate.grants())
+    assert str(gate.revoked(A)) == f"{A[0]} was revoked by ada"
+
+
+async def test_an_agent_that_claims_again_what_was_revoked_knows_it(plane: FakePlane, hire: Hire) -> None:
+    gate = await hire("a")
+    granted = await gate.claim(A)
+    plane.do(c.Revoke(ticket=granted.ticket, by="ada"))
+    plane.say(gate.owner, "revoked", ticket=granted.ticket, reason="operator", units=A, by="ada", why="")
+    await until(lambda: not gate.grants())
+    await gate.claim(A)
+    assert gate.revoked(A) is None
 
 
 async def test_what_others_held_is_asked_from_a_position_on(plane: FakePlane, hire: Hire) -> None:

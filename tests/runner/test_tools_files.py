@@ -432,3 +432,32 @@ async def test_lists_and_searches(tool_lab):
         await a.search("x", "nowhere")
     with pytest.raises(errors.OutsideWorkspace):
         await a.list("out")
+
+
+async def test_a_write_under_a_revoked_claim_is_refused_and_says_who_revoked_it_and_why(tool_lab):
+    a, gate = tool_lab.agent("a")
+    granted = await a.claim("file:n.txt")
+    await a.write("n.txt", "1\n")
+    await tool_lab.plane.revoke(granted.ticket, by="ada", why="lunch")
+    with pytest.raises(errors.StaleToken, match=r"file:n.txt was revoked by ada: lunch\. Nothing was done\."):
+        await a.write("n.txt", "2\n")
+    assert (tool_lab.root / "n.txt").read_text() == "1\n"
+    assert gate.of(ToolResult)[-1].error.startswith("file:n.txt was revoked by ada: lunch.")
+    await a.claim("file:n.txt")
+    await a.write("n.txt", "3\n")
+    assert (tool_lab.root / "n.txt").read_text() == "3\n"
+
+
+async def test_a_revocation_in_the_middle_of_a_call_is_found_by_its_token(tool_lab, monkeypatch):
+    a, gate = tool_lab.agent("a")
+    keep, plane = gate.keep, tool_lab.plane
+
+    async def keep_and_lose(data):
+        for ticket in plane.of(gate.owner):
+            await plane.revoke(ticket.number, by="ada")
+        return await keep(data)
+
+    monkeypatch.setattr(gate, "keep", keep_and_lose)
+    with pytest.raises(errors.StaleToken, match=r"file:n\.txt was revoked by ada"):
+        await a.write("n.txt", "1\n")
+    assert not (tool_lab.root / "n.txt").exists()

@@ -37,6 +37,7 @@ class Grants:
         """The fencing token under which the unit may be changed now. Raises StaleToken: no grant on it is alive."""
         granted = self.gate.held(unit)
         if granted is None:
+            self._refuse_revoked((unit,))
             raise StaleToken(
                 f"The grant on {unit} has ended meanwhile. Claim it again, read again, then write.", unit=unit
             )
@@ -50,6 +51,8 @@ class Grants:
         try:
             async with self._door:
                 missing = self._missing(wanted, mode, used)
+                if missing:
+                    self._refuse_revoked(missing)
                 if missing and self.policy == "explicit":
                     raise NotHeld(
                         f"{', '.join(missing)} is not held by you, and this run wants explicit claims. "
@@ -66,6 +69,14 @@ class Grants:
             yield
         finally:
             await asyncio.shield(self._done(used))
+
+    def _refuse_revoked(self, units: tuple[str, ...]) -> None:
+        """Raises StaleToken, once: the agent counted on a grant that a person has taken from it."""
+        if (taken := self.gate.revoked(units)) is not None:
+            raise StaleToken(
+                f"{taken}. Nothing was done. If you still need it, claim it again (you may have to wait), read it again, then write.",
+                units=list(taken.units), by=taken.by,
+            )  # fmt: skip
 
     async def patiently(self, claim: Callable[[], Awaitable[T]]) -> T:
         """Make a claim; where only calls of our own that are under way stand against it, again after each of them."""

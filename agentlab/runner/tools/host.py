@@ -8,6 +8,7 @@ import binascii
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from agentlab.core.events import JSON, AgentSpec, Artifact, Message, Mode, ToolC
 from agentlab.errors import AgentlabError, AgentTimeout, BadRequest, Forbidden, Refused
 from agentlab.paths import Workspace, problem
 from agentlab.processes import AGENT_VARIABLE
-from agentlab.runner.gate import Gate
+from agentlab.runner.gate import Gate, Permission, Verdict
 
 from . import catalogue as offered
 from . import policy, waits
@@ -298,6 +299,12 @@ class ToolHost:
 
     # --- for drivers ---------------------------------------------------------------------------------------
 
+    async def approve(self, request: Permission) -> Verdict:
+        """Ask whether the agent may do something that its own program is about to do, or what it wants to know. It blocks until
+        a rule, a person or the timeout has decided. Cancelling the call takes the question back: it was not allowed."""
+        units = tuple(dict.fromkeys(self._named(unit) for unit in request.units))
+        return await self.gate.approve(replace(request, units=units))
+
     async def supervise(self, command: Command) -> Ended:
         """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""
         return await self._runs.supervise(command)
@@ -330,6 +337,13 @@ class ToolHost:
                 queued=waits.listener(),
             )
         )
+
+    def _named(self, unit: str) -> str:
+        """A unit in its one spelling; what is none, as it is."""
+        try:
+            return self.workspace.canonical_unit(unit)
+        except (BadRequest, Refused):
+            return unit
 
     async def _release(self, args: offered.Release) -> None:
         units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)

@@ -1,0 +1,142 @@
+"""Questions of agents: asked, answered by whoever is first, taken back, overdue. Nothing here ever says yes by itself."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from agentlab.errors import BadRequest, NotFound, OutsideWorkspace, Refused
+
+from . import units as names
+from .commands import Answer, AnyReply, Ask, Created, Done, Withdraw
+from .events import Approval, Mode, Standing
+from .locks import describe, nodes_of
+from .moves import asking, go_on, move
+from .rows import Question
+from .runs import move_task
+from .turn import PLANE, Turn
+
+KINDS: Final = ("question", "permission", "login")
+ANSWERS: Final = ("approved", "denied", "answered")
+SCOPES: Final = ("once", "session", "always")
+
+_LAST = (sys.maxsize,)  # a place in a queue behind everybody
+
+
+def ask(turn: Turn, c: Ask) -> AnyReply:
+    agent = turn.live(c.agent)
+    if (known := turn.state.approvals.get(c.approval)) is not None:
+        if known.agent != c.agent:
+            raise BadRequest(f"The question {c.approval!r} is another agent's. Give every question an id of its own.")
+        return Created(id=c.approval)
+    if c.kind not in KINDS:
+        raise BadRequest(f"kind={c.kind!r}: choose one of {', '.join(KINDS)}.")
+    if not c.question.strip():
+        raise BadRequest("There is nothing in this question.")
+    if c.timeout is not None and not 0 < c.timeout < math.inf:
+        raise BadRequest(
+            f"timeout={c.timeout}: a question waits more than 0 seconds, and ends; None: as long as it takes."
+        )
+    units = tuple(dict.fromkeys(_spelled(unit) for unit in c.units))
+    body = Approval(
+        approval=c.approval, kind=c.kind, question=c.question, options=c.options, tool=c.tool, units=units,
+        input=c.input, diff=c.diff, locks=tuple(standing(turn, agent.run_id, units)),
+        expires=None if c.timeout is None else turn.now.wall + int(c.timeout * 1e9),
+    )  # fmt: skip
+    turn.emit(
+        agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=c.tool or None, unit=", ".join(units) or None,
+        status="asked",
+    )  # fmt: skip
+    if agent.status == "running":
+        move(turn, agent, "blocked", reason=asking(c.question))
+        move_task(turn, agent.run_id, agent.task_id, "blocked", agent.agent_id)
+    return Created(id=c.approval)
+
+
+def answer(turn: Turn, c: Answer) -> AnyReply:
+    question = turn.state.approvals.get(c.approval)
+    if question is None:
+        raise NotFound(f"There is no question {c.approval!r}.", approval=c.approval)
+    if question.status != "asked":
+        if c.rid and question.rid == c.rid:
+            return Done()
+        raise Refused(
+            f"That question was {question.status}{f' by {question.by}' if question.by else ''} already: "
+            f"{question.answer or question.status}.",
+            approval=c.approval, status=question.status, by=question.by,
+        )  # fmt: skip
+    if c.status not in ANSWERS:
+        raise BadRequest(f"{c.status!r}: choose approved, denied or answered.")
+    if c.status == "answered" and question.kind == "permission":
+        raise BadRequest(f"{c.approval} asks for permission: approve or deny it.", approval=c.approval)
+    if c.scope not in SCOPES:
+        raise BadRequest(f"scope={c.scope!r}: choose one of {', '.join(SCOPES)}.")
+    if c.scope != "once" and not (question.kind == "permission" and question.tool):
+        raise BadRequest(
+            f"Only a permission for a tool can be remembered; {c.approval} is to be answered once.", approval=c.approval
+        )
+    turn.live(question.agent)
+    _end(turn, question, c.status, answer=c.answer, by=c.by, scope=c.scope, rid=c.rid)
+    return Done()
+
+
+def withdraw(turn: Turn, c: Withdraw) -> AnyReply:
+    question = turn.state.approvals.get(c.approval)
+    if question is not None and question.agent != c.agent:
+        raise NotFound(f"{c.agent} has asked no question {c.approval!r}.", approval=c.approval)
+    if question is not None and question.status == "asked":
+        _end(turn, question, "cancelled", answer=c.reason, by=turn.who(c.agent, question.run_id))
+    return Done()
+
+
+def close(turn: Turn, agent: str) -> None:
+    """An agent has ended: it asks nothing any more."""
+    for question in turn.state.asked_by(agent):
+        _end(turn, question, "cancelled", answer="the agent ended", by=PLANE)
+
+
+def expire(turn: Turn) -> None:
+    """What nobody answered in time is not allowed."""
+    for question in list(turn.state.asked.values()):
+        if question.expires is not None and question.expires <= turn.now.wall:
+            waited = (question.expires - question.asked) / 1e9
+            _end(turn, question, "expired", answer=f"nobody answered within {waited:g} s", by=PLANE)
+
+
+def standing(turn: Turn, run_id: str, units: tuple[str, ...]) -> Iterator[Standing]:
+    """Who has, or waits for, these units and what hangs together with them, in order."""
+    for unit in units:
+        try:
+            chains = turn.state.chains(run_id, (names.canonical(unit),))
+        except (BadRequest, OutsideWorkspace):
+            continue  # of a tool that is not ours: nothing of the kind can be locked
+        nodes = nodes_of(chains, Mode.EXCLUSIVE)
+        tickets = turn.state.locks.blockers("", nodes, _LAST)
+        for ticket, blocker in zip(tickets, describe(tickets, nodes), strict=True):
+            yield Standing(unit=blocker.unit, owner=ticket.owner, mode=ticket.mode, waits=blocker.waits)
+
+
+def _spelled(unit: str) -> str:
+    """A unit in its one spelling; what is none, as it is: permission may be asked for what cannot be locked."""
+    try:
+        return names.canonical(unit)
+    except (BadRequest, OutsideWorkspace):
+        return unit
+
+
+def _end(
+    turn: Turn, question: Question, status: str, *, answer: str, by: str, scope: str = "once", rid: str = ""
+) -> None:
+    agent = turn.state.agents[question.agent]
+    body = Approval(
+        approval=question.approval, kind=question.kind, question=question.question, tool=question.tool,
+        units=question.units, answer=answer, by=by, scope=scope, rid=rid,
+    )  # fmt: skip
+    turn.emit(
+        question.run_id, agent.agent_id, body, task_id=agent.task_id, name=question.tool or None,
+        unit=", ".join(question.units) or None, status=status, dur_ns=max(0, turn.now.wall - question.asked),
+    )  # fmt: skip
+    if agent.status == "blocked":
+        go_on(turn, agent)

@@ -37,3 +37,11 @@ def private_folder(home: Path, agent: str) -> Path:
     for part in (folder.parent.parent, folder.parent, folder):
         part.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def shared_folder(home: Path, kind: str) -> Path:
+    """A folder that all agents of a kind share, also those of later runs. It is made, 0700."""
+    folder = home / "kinds" / kind
+    for part in (folder.parent, folder):
+        part.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

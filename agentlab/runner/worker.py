@@ -20,7 +20,7 @@ from agentlab.runtimes.base import Launch
 
 from .connection import PlaneGate
 from .drivers.base import Context, Driver, Turn
-from .environment import environment, private_folder
+from .environment import environment, private_folder, shared_folder
 from .inbox import Inbox, mail_of
 from .tools import ToolHost
 
@@ -143,7 +143,7 @@ class Worker:
         )  # fmt: skip
         context = Context(
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
-            tools=self._tools, gate=self._gate, env=env,
+            shared=shared_folder(home, spec.kind), tools=self._tools, gate=self._gate, env=env,
         )  # fmt: skip
         driver: Driver = _driver(spec)(context)
         if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):

@@ -82,6 +82,7 @@ class Bench:
             spec=AgentSpec(**{"kind": "claude", "model": MODEL, **spec}),
             root=self.root,
             private=self.home,
+            shared=self.home,
             tools=self.tools,
             gate=self.gate,
             env=env,

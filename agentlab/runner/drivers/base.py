@@ -21,6 +21,7 @@ class Context:
     spec: AgentSpec
     root: Path  # the workspace
     private: Path  # a directory of this agent alone, 0700, outside the workspace
+    shared: Path  # a directory of all agents of this kind, 0700: sessions to be resumed, whatever outlives one agent
     tools: ToolHost
     gate: Gate
     env: dict[str, str] = field(repr=False)

@@ -14,6 +14,8 @@ from msgspec import Struct, ValidationError, convert
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
 
+from . import sharing
+
 MINIMUM = (2, 0)
 """The oldest Claude Code that speaks the control protocol as we use it."""
 
@@ -33,18 +35,6 @@ QUIET = {
 
 _NOT_INHERITED = re.compile(r"ANTHROPIC_|CLAUDE|AGENTLAB_")
 _LOGIN_HOME = {"CLAUDE_CONFIG_DIR"}
-
-SHARING = """\
-You work in a workspace that other agents change at the same time. Its files and programs are reached by the tools of \
-the server `lab` only (mcp__lab__read, mcp__lab__edit, mcp__lab__run, ...); name paths relative to the workspace.
-
-- Work that spans several files or steps: claim all its units first, in one call (mcp__lab__claim with units such as \
-file:src/a.py, dir:src or proc:test), and release them when done. A single edit or run takes what it needs by itself.
-- Held by another agent? Wait by calling again (your place in the queue is kept), or do something else meanwhile. Never \
-work around a lock.
-- Tell mcp__lab__run in `writes` what its command will change; everything else is read-only for it.
-- A write that is refused as stale was made from an old version: read the file again and redo the change on what it says now."""
-
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of an agent of kind `claude`."""
@@ -75,7 +65,7 @@ def environment(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[st
 
 def instructions(own: str) -> str:
     """What is appended to Claude Code's system prompt."""
-    return f"{SHARING}\n\n{own}" if own else SHARING
+    return sharing.instructions("mcp__lab__", own)
 
 
 def find_cli(chosen: str | None, bundled: Path, path: str | None) -> Path:

@@ -105,6 +105,14 @@ _TABLE = (
 )
 
 
+def of_reason(reason: str, login: str = "log in again") -> Failure:
+    """A failure whose class the vendor names itself."""
+    for row in _TABLE:
+        if row.reason == reason:
+            return Failure(reason, row.advice.format(login=login), row.retry)
+    return Failure(reason)
+
+
 def classify(text: str, *, status: int | None = None, died: bool = False, login: str = "log in again") -> Failure:
     """The class of a failure.
 

@@ -1,0 +1,176 @@
+"""What a Codex process is started with: its own home, configuration and model catalogue, so that nothing of its own can
+change a file or run a program. Pure, but for the small functions at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, ValidationError, convert
+
+from agentlab import processes
+from agentlab.core.events import JSON
+from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.tools import ToolSpec
+
+LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
+
+PREFIX = "lab_"
+"""What the names of our tools begin with, as Codex's model sees them."""
+
+KEYS = ("OPENAI_API_KEY", "CODEX_API_KEY")
+
+OFF = (
+    "shell_tool", "unified_exec", "apps", "plugins", "hooks", "browser_use", "browser_use_external", "computer_use",
+    "image_generation", "code_mode_host", "goals", "daemon_auto_start",
+)  # fmt: skip
+"""Features that act on the machine, or that nobody here could answer. What a version does not know it passes over."""
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of an agent of kind `codex`."""
+
+    cli: str | None = None  # the program; default: `codex` on PATH
+    effort: str | None = None  # of reasoning: low, medium, high, ... as the model has them
+    base_url: str | None = None  # of an endpoint that speaks the Responses API; default: $OPENAI_BASE_URL, else OpenAI's
+
+
+def options(given: Mapping[str, JSON]) -> Options:
+    """Raises BadRequest, naming the options there are."""
+    try:
+        return convert(dict(given), Options, strict=False)
+    except ValidationError as error:
+        known = ", ".join(Options.__struct_fields__)
+        raise BadRequest(f"Options of a codex agent: {error}. There are: {known}.") from None
+
+
+def key_variable(env: Mapping[str, str]) -> str | None:
+    """The variable with an API key, where there is one; else the login of `codex login` counts."""
+    return next((name for name in KEYS if env.get(name)), None)
+
+
+def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path) -> str:
+    """config.toml of the agent's own CODEX_HOME. It names the variable with the key, never the key."""
+    provider: dict[str, Any] = {}
+    base_url = chosen.base_url or env.get("OPENAI_BASE_URL")
+    key = key_variable(env)
+    if base_url or key:
+        provider = {
+            "name": "agentlab",
+            "base_url": base_url or "https://api.openai.com/v1",
+            "wire_api": "responses",
+            **({"env_key": key} if key else {"requires_openai_auth": True}),
+        }
+    tables: dict[str, dict[str, Any]] = {
+        "": {
+            **({"model_provider": "agentlab"} if provider else {}),
+            **({"model_reasoning_effort": chosen.effort} if chosen.effort else {}),
+            "model_catalog_json": str(catalogue),
+            "check_for_update_on_startup": False,
+            "web_search": "disabled",
+        },
+        "features": dict.fromkeys(OFF, False),
+        "agents": {"enabled": False},
+        "tools": {"view_image": False},
+        "analytics": {"enabled": False},
+        f"projects.{_toml(str(root))}": {"trust_level": "untrusted"},  # its own .codex must not add servers or hooks
+        **({"model_providers.agentlab": provider} if provider else {}),
+    }
+    return "\n".join(
+        (f"[{name}]\n" if name else "") + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def _toml(value: str | bool | int) -> str:
+    return json.dumps(value)  # a JSON string, number or boolean is one of TOML too
+
+
+def bare(catalogue: bytes, model: str | None) -> bytes:
+    """The catalogue of models, each without tools of Codex's own and without its code mode: ours are then called one by
+    one, and a wait for a lock is a wait. A model that is not in it is added, for Codex would give it tools by default."""
+    begin = catalogue.find(b'{"models"')  # a banner may stand before it
+    try:
+        read = msgspec.json.decode(catalogue[max(0, begin) :])
+        models = [{**entry, **_BARE} for entry in read["models"]]
+        slugs = {entry["slug"] for entry in models}
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        said = catalogue[:200].decode("utf-8", "replace").strip()
+        raise Unavailable(f"`codex debug models` answers in a form that is not known here: {said!r}.") from None
+    if not models:
+        raise Unavailable("`codex debug models` knows no model at all.")
+    if model and model not in slugs:
+        pattern = next((entry for entry in models if entry["slug"] == "gpt-5.5"), models[-1])
+        models.append({**pattern, "slug": model, "display_name": model})
+    return msgspec.json.encode({**read, "models": models})
+
+
+_BARE: dict[str, Any] = {
+    "apply_patch_tool_type": None,
+    "shell_type": "disabled",
+    "tool_mode": None,
+    "supports_search_tool": False,
+    "experimental_supported_tools": [],
+}
+
+
+def dynamic_tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
+    """Our tools as `thread/start` takes them: their calls come to us over the same pipe."""
+    return [
+        {"type": "function", "name": PREFIX + t.name, "description": t.description, "inputSchema": t.schema}
+        for t in tools
+    ]
+
+
+# --- on the disk ---------------------------------------------------------------------------------------------
+
+
+def make_home(private: Path, shared: Path, user: Path) -> Path:
+    """The agent's CODEX_HOME. Its sessions are all agents', so that another one can resume them; its login is the user's,
+    by a link."""
+    home = private / "codex"
+    home.mkdir(mode=0o700, exist_ok=True)
+    (shared / "sessions").mkdir(mode=0o700, exist_ok=True)
+    _link(home / "sessions", shared / "sessions")
+    if (login := user / "auth.json").exists():
+        _link(home / "auth.json", login)
+    return home
+
+
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() and not link.exists():
+        link.symlink_to(target)
+
+
+async def catalogue(cli: Path, shared: Path, env: Mapping[str, str]) -> bytes:
+    """What `codex debug models` says, remembered for as long as the program is the same file. Raises Unavailable."""
+    real = cli.resolve()
+    found = real.stat()
+    kept = shared / f"models-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}.json"
+    if kept.exists():
+        return kept.read_bytes()
+    parts: list[bytes] = []
+
+    async def take(data: bytes) -> None:
+        parts.append(data)
+
+    try:
+        child = processes.spawn([str(cli), "debug", "models"], cwd=shared, env=env)
+    except OSError as error:
+        raise Unavailable(f"{cli} cannot be started: {error.strerror or error}.") from None
+    try:
+        await processes.read_pipe(child.stdout, take)
+        exit = await child.wait()
+    finally:
+        await processes.end([child.pid], grace=0)
+        child.close_pipes()
+    said = b"".join(parts)
+    if exit.code != 0 or not said:
+        raise Unavailable(f"`{cli} debug models` failed (exit code {exit.code}). Is it Codex 0.150 or newer?")
+    draft = kept.with_suffix(f".{child.pid}")
+    draft.write_bytes(said)
+    draft.replace(kept)
+    return said

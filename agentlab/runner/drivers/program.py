@@ -1,0 +1,90 @@
+"""A vendor's program beside its agent: found, started, frozen, and ended with everything that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agentlab import processes
+from agentlab.errors import Unavailable
+from agentlab.runtimes import detect
+
+from .base import Context
+from .jsonrpc import JsonRpc, OnNotice, OnRequest
+
+_MARK = "AGENTLAB_PROGRAM"
+"""In the environment of the program and of all that it starts, tool children of ours not among them."""
+
+GRACE = 2.0  # s between closing its input and TERM, and again until KILL
+
+
+def find(name: str, env: Mapping[str, str], chosen: str | None = None) -> Path:
+    """The program of a kind: `chosen`, else the one on PATH or in the usual places. Raises Unavailable, saying how to get it."""
+    known = next((program for program in detect.KNOWN if program.name == name), detect.Program(name, name))
+    if chosen is not None:
+        if found := shutil.which(chosen, path=env.get("PATH")):
+            return Path(found)
+        raise Unavailable(f"There is no program at {chosen!r} (option cli).")
+    path, _ = detect.find(known, detect.search_path(env))
+    if path is None:
+        how = f" Install it: `{known.install}`." if known.install else ""
+        raise Unavailable(f"{known.command} is not installed here: not found on PATH.{how}")
+    return path
+
+
+def check_version(name: str, said: str | None, path: Path) -> None:
+    """By what the program says of itself in its handshake. Raises Unavailable: too old for what we ask of it."""
+    known = next((program for program in detect.KNOWN if program.name == name), None)
+    version = detect.parse_version(said or "")
+    if known is None or known.minimum is None or version is None:
+        return
+    if detect.older(version, known.minimum):
+        raise Unavailable(f"{path} is {version}, too old: at least {known.minimum} is needed. `{known.install}`")
+
+
+class Program:
+    """One process of a vendor's program, spoken to by JSON-RPC."""
+
+    def __init__(self, rpc: JsonRpc, mark: str) -> None:
+        self.rpc = rpc
+        self.frozen = False
+        self._mark = mark
+
+    @classmethod
+    async def start(
+        cls, context: Context, argv: Sequence[str], env: Mapping[str, str], on_request: OnRequest, on_notice: OnNotice
+    ) -> Program:
+        """Raises Unavailable: it cannot be started."""
+        mark = uuid.uuid4().hex
+        marked = {**env, processes.AGENT_VARIABLE: context.agent, _MARK: mark}
+        try:
+            rpc = await JsonRpc.start(argv, cwd=context.root, env=marked, on_request=on_request, on_notice=on_notice)
+        except OSError as error:
+            raise Unavailable(f"{argv[0]} cannot be started: {error.strerror or error}.") from None
+        return cls(rpc, mark)
+
+    def processes(self) -> list[int]:
+        child = self.rpc.child
+        return [child.pid] if processes.alive(child.identity) else []
+
+    async def freeze(self) -> None:
+        self.frozen = True
+        await asyncio.to_thread(processes.freeze, self.processes())
+
+    async def thaw(self) -> None:
+        self.frozen = False
+        await asyncio.to_thread(processes.thaw, self.processes())
+
+    async def close(self, *, now: bool = False) -> None:
+        """Nothing of it is left afterwards. `now`: without asking it first."""
+        await self.thaw()
+        await self.rpc.close(grace=0 if now else GRACE)
+        await self.kill(grace=0 if now else GRACE)
+        await self.rpc.child.wait()
+        await self.rpc.dispose()
+
+    async def kill(self, *, grace: float = 0) -> None:
+        await processes.end(self.processes(), marker=f"{_MARK}={self._mark}", grace=grace)

@@ -1,0 +1,20 @@
+"""What an agent of any vendor is told about the others and about our tools. Pure."""
+
+from __future__ import annotations
+
+_SHARING = """\
+You work in a workspace that other agents change at the same time. Its files and programs are reached by the tools of \
+the server `lab` only ({lab}read, {lab}edit, {lab}run, ...); name paths relative to the workspace.
+
+- Work that spans several files or steps: claim all its units first, in one call ({lab}claim with units such as \
+file:src/a.py, dir:src or proc:test), and release them when done. A single edit or run takes what it needs by itself.
+- Held by another agent? Wait by calling again (your place in the queue is kept), or do something else meanwhile. Never \
+work around a lock.
+- Tell {lab}run in `writes` what its command will change; everything else is read-only for it.
+- A write that is refused as stale was made from an old version: read the file again and redo the change on what it says now."""
+
+
+def instructions(prefix: str, own: str) -> str:
+    """prefix: what the vendor puts before the names of our tools. own: of the agent's spec, after ours."""
+    ours = _SHARING.format(lab=prefix)
+    return f"{ours}\n\n{own}" if own else ours

@@ -39,6 +39,7 @@ layers: $(STAMP)
 check: lint types layers ## style, types, layers
 
 test: check      ## all checks and all tests
+	@VENV="$(VENV)" bash scripts/agents.sh || [ "$$CI" != true ]
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## ratios against named peers, as a table and as benchmarks/results/*.json
@@ -49,4 +50,4 @@ clean:           ## caches and results
 	@rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
 distclean: clean
-	@rm -rf $(VENV) labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension
+	@rm -rf $(VENV) .agents labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension

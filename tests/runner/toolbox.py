@@ -34,7 +34,14 @@ class Lab:
         private = self.home / "agents" / name
         private.mkdir(parents=True)
         context = Context(
-            agent=gate.owner, spec=host.spec, root=self.root, private=private, shared=private, tools=host, gate=gate, env=ENV
+            agent=gate.owner,
+            spec=host.spec,
+            root=self.root,
+            private=private,
+            shared=private,
+            tools=host,
+            gate=gate,
+            env=ENV,
         )
         return kind(context), gate, host
 

@@ -36,6 +36,7 @@ QUIET = {
 _NOT_INHERITED = re.compile(r"ANTHROPIC_|CLAUDE|AGENTLAB_")
 _LOGIN_HOME = {"CLAUDE_CONFIG_DIR"}
 
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of an agent of kind `claude`."""
 

@@ -168,9 +168,7 @@ class CodexDriver:
             code = exit.code if exit.signal is None else -exit.signal
             said = f"Codex ended with exit code {code} and without closing the turn."
             failure = classify(rpc.last_lines, died=True, login=setup.LOGIN)
-            self._gone = _failed(
-                said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines
-            )
+            self._gone = _failed(said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines)
         self._end(None)
 
     # --- turns ---------------------------------------------------------------------------------------------
@@ -323,7 +321,9 @@ class CodexDriver:
             case "item/started" if params["item"]["type"] in _OWN_TOOLS:
                 kind = params["item"]["type"]
                 self._refuse(kind)
-                self._give_up(f"Codex used a tool of its own ({kind}), although all are off.", Failure("boundary", _NEW))
+                self._give_up(
+                    f"Codex used a tool of its own ({kind}), although all are off.", Failure("boundary", _NEW)
+                )
             case "item/completed":
                 self._item(params["item"])
             case "thread/tokenUsage/updated":
@@ -355,7 +355,10 @@ class CodexDriver:
             case "contextCompaction":
                 record(Message(role="system", text="The conversation was compacted."))
             case "imageView":  # the one tool of its own that cannot be taken away: it only reads
-                record(ToolCall(call=item["id"], args={"path": item.get("path")}, vendor={"tool": "view_image"}), name="read")
+                record(
+                    ToolCall(call=item["id"], args={"path": item.get("path")}, vendor={"tool": "view_image"}),
+                    name="read",
+                )
                 record(ToolResult(call=item["id"]), name="read", status="ok")
             case "dynamicToolCall" if self._prompt:
                 self._prompt.asked = time.monotonic_ns()

@@ -35,7 +35,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     cli: str | None = None  # the program; default: `codex` on PATH
     effort: str | None = None  # of reasoning: low, medium, high, ... as the model has them
-    base_url: str | None = None  # of an endpoint that speaks the Responses API; default: $OPENAI_BASE_URL, else OpenAI's
+    base_url: str | None = (
+        None  # of an endpoint that speaks the Responses API; default: $OPENAI_BASE_URL, else OpenAI's
+    )
 
 
 def options(given: Mapping[str, JSON]) -> Options:

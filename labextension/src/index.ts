@@ -1,22 +1,8 @@
-import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { modelPlugin } from './plugins/model';
+import { sidebarPlugin } from './plugins/sidebar';
 
-import { AgentlabPanel } from './sidebar/panel';
+export { rowsOf } from './model/model';
+export { GatewayError } from './model/problems';
+export { IAgentlab, type IGateway, type IModel, type IView, type Link } from './tokens';
 
-/** The sidebar. */
-const sidebar: JupyterFrontEndPlugin<void> = {
-  id: 'agentlab:sidebar',
-  description: 'Agents, locks and queues, approvals, runtimes and runs, in the left sidebar.',
-  autoStart: true,
-  optional: [ITranslator, ILayoutRestorer],
-  activate: (app: JupyterFrontEnd, translator: ITranslator | null, restorer: ILayoutRestorer | null) => {
-    const trans = (translator ?? nullTranslator).load('agentlab');
-    const panel = new AgentlabPanel({ trans });
-    app.shell.add(panel, 'left', { rank: 550 });
-    restorer?.add(panel, panel.id);
-  }
-};
-
-export { IAgentlab, type IGateway, type IModel, type IView } from './tokens';
-
-export default [sidebar];
+export default [modelPlugin, sidebarPlugin];

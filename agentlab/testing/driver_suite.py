@@ -32,6 +32,7 @@ from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context, Driver, Turn
 from agentlab.runner.tools import ToolHost
 
+from . import meddler
 from .gate import MemoryPlane
 from .scripted_model import CACHED, INPUT, OUTPUT, ScriptedModel
 
@@ -101,17 +102,41 @@ class DriverBench:
         """What the model was told last, in its nth question."""
         return self.model.turns[number].last
 
+    async def meddled(self, real: Path, **plan: Any) -> Driver:
+        """One whose program is stood between by one that speaks badly, once the model says `meddler.WORD`."""
+        folder = self.base / "meddler"
+        folder.mkdir()
+        cli = meddler.wrap(folder, real, **plan)
+        return await self.started(options={**self.spec["options"], "cli": str(cli)})
+
+    def left(self) -> list[int]:
+        """Every process that belongs to our agent: its program, what that started, what its tools run."""
+        return processes.marked(self.gate.owner)
+
     async def close(self) -> None:
         for driver in self.drivers:
             await driver.close(now=True)
         for host in self.hosts:
             await host.close()
+        await until(lambda: not self.left())
 
 
 async def until(condition: Any, patience: float = PATIENCE) -> None:
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - what happens in other processes wakes nobody here
             await asyncio.sleep(0.02)
+
+
+def _named(pids: list[int], word: str) -> list[int]:
+    """Those with this word among their arguments."""
+    found = []
+    for pid in pids:
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        found += [pid] if word.encode() in arguments else []
+    return found
 
 
 class DriverSuite:
@@ -122,6 +147,17 @@ class DriverSuite:
     own: ClassVar[tuple[dict[str, Any], ...]] = ()
     reads: ClassVar[frozenset[str]] = frozenset()
     """The program's own tools that stay on: they change nothing."""
+    noise: ClassVar[tuple[bytes, ...]] = (
+        b"An update is available!",
+        b"[info] starting",
+        b"{half a line",
+        b"[1, 2]",
+        b"null",
+        b"\xff\xfe\x00 no text at all",
+        b'{"nobody": "knows this"}',
+        b'{"jsonrpc": "2.0", "method": "never/heard/of", "params": {"x": 1}}',
+    )
+    """Lines that may stand among those of the protocol and do no harm."""
     costs: ClassVar[bool] = False
     """Whether the program tells the price of a turn."""
     login: ClassVar[str] = ""
@@ -310,6 +346,14 @@ class DriverSuite:
         await driver.thaw()
         assert (await turn).output == "awake"
 
+    async def test_interrupting_a_frozen_agent_ends_its_turn_and_leaves_it_frozen(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        turn = await bench.held_up(driver)
+        await driver.freeze()
+        await driver.interrupt()
+        assert (await turn).status == "cancelled"
+        assert {found.state for pid in driver.processes() if (found := processes.info(pid))} == {"T"}
+
     async def test_a_prompt_during_a_turn_is_refused(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = await bench.held_up(driver)
@@ -342,6 +386,44 @@ class DriverSuite:
         assert driver.processes() == []
         await until(lambda: not bench.waiting())
 
+    async def test_stopping_ends_what_its_tools_have_started_also_in_sessions_of_their_own(
+        self, bench: DriverBench
+    ) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do({"shell": "setsid sleep 1007 & setsid -f sleep 1007; wait"})))
+        await until(lambda: (bench.root / "never").exists() or len(_named(bench.left(), "1007")) >= 2)
+        await driver.close()
+        await bench.tools.close()
+        assert (await turn).status == "cancelled"
+        assert bench.left() == []
+
+    async def test_an_exit_with_code_0_that_closes_no_turn_is_a_failure(self, bench: DriverBench) -> None:
+        driver = await bench.meddled(self.program(bench), end=0)
+        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": meddler.WORD}, {"say": "never"}))
+        assert meddler.meddled(bench.base / "meddler")
+        assert (turn.status, turn.reason) == ("failed", "process")
+        assert (await driver.prompt("still there?")).status == "failed"
+
+    async def test_its_last_words_are_told_with_the_failure(self, bench: DriverBench) -> None:
+        driver = await bench.meddled(self.program(bench), end=3, said="out of cheese")
+        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": meddler.WORD}, {"say": "never"}))
+        assert (turn.status, turn.exit_code) == ("failed", 3)
+        assert "out of cheese" in turn.last_lines
+
+    async def test_noise_among_the_messages_is_passed_over(self, bench: DriverBench) -> None:
+        driver = await bench.meddled(self.program(bench), noise=self.noise)
+        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": meddler.WORD}, {"say": "fine"}))
+        assert meddler.meddled(bench.base / "meddler")
+        assert (turn.status, turn.output) == ("done", "fine")
+        assert (bench.root / "a.txt").exists()
+
+    async def test_ten_megabytes_on_one_line_do_no_harm(self, bench: DriverBench) -> None:
+        lines = (b"x" * 10_000_000, json.dumps({"type": "nobody_knows", "method": "x", "x": "y" * 10_000_000}).encode())
+        driver = await bench.meddled(self.program(bench), noise=lines)
+        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": meddler.WORD}, {"say": "fine"}))
+        assert meddler.meddled(bench.base / "meddler")
+        assert (turn.status, turn.output) == ("done", "fine")
+
     async def test_a_refused_key_says_how_to_log_in(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = await driver.prompt(do({"error": 401, "say": "invalid api key"}))
@@ -353,7 +435,8 @@ class DriverSuite:
     async def test_a_banner_before_the_protocol_is_passed_over(self, bench: DriverBench, tmp_path: Path) -> None:
         real = self.program(bench)
         banner = tmp_path / "banner"
-        banner.write_text(f"#!/bin/sh\necho 'An update is available!'\necho '{{not json'\nexec {real} \"$@\"\n")
+        said = "".join(f"echo '{line.decode()}'\n" for line in self.noise[:3])
+        banner.write_text(f'#!/bin/sh\n{said}exec {real} "$@"\n')
         banner.chmod(0o755)
         driver = await bench.started(options={**self.options(), "cli": str(banner)})
         assert (await driver.prompt(do({"say": "fine"}))).output == "fine"

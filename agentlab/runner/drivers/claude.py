@@ -219,9 +219,17 @@ class ClaudeDriver:
             async for message in client.receive_messages():
                 self._take(message)
         except Exception as error:  # whatever the SDK met while reading: it raises plain ones too
-            self._lost(error)
+            await self._lost_for_good(client, error)
         else:
-            self._lost(None)
+            await self._lost_for_good(client, None)
+
+    async def _lost_for_good(self, client: ClaudeSDKClient, error: Exception | None) -> None:
+        """Nobody waits for the calls of our tools that are under way: with the client they end, and give back their tickets."""
+        if self._gone is None:
+            self._gone = self._ended_by(error)
+        await self._kill()
+        await client.disconnect()
+        self._lost(error)
 
     def _take(self, message: Any) -> None:
         from claude_agent_sdk import ConversationResetMessage, ResultMessage, SystemMessage

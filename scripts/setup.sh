@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment $VENV with agentlab (editable) and all its extras, at the pinned versions.
-# Idempotent; touches nothing outside $VENV, except that a Debian without python3-venv gets that package if we are root.
+# Idempotent; touches nothing outside $VENV, except that a Debian without python3-venv or bubblewrap gets them if we are root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-python3}"
@@ -35,3 +35,12 @@ fi
 say "installing (a minute or two the first time)"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed \
   -c constraints.txt -e '.[dev,bench]'
+
+if ! command -v bwrap >/dev/null; then
+  sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  say "installing bubblewrap, the sandbox of commands"
+  if ! { $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends bubblewrap; } >/dev/null 2>&1; then
+    say "bubblewrap is missing and could not be installed; its tests are skipped. As root: apt-get install bubblewrap"
+    [ "${CI:-}" != true ] || exit 1
+  fi
+fi

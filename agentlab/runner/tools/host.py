@@ -32,6 +32,7 @@ from .ledger import BLOB_LIMIT, Ledger, Scope
 from .look import Look
 from .results import Change, Kept, Ran, granted_json
 from .runs import Command, Ended, Runs
+from .sandbox import Sandbox
 from .shadow import Shadow
 from .texts import encode
 from .watch import Watch
@@ -46,7 +47,7 @@ class ToolHost:
     root: the workspace. home: where fences and private copies are kept, shared by the agents of this machine.
     env: the complete environment of the children. claims: implicit | explicit (what a change without a claim does);
     None: as the spec says. hold: s that a call may wait in a queue before it is told to ask again. children: how many
-    programs may run at once.
+    programs may run at once. sandbox: for the commands of `run`; None: they run with the rights of the user.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ToolHost:
         hold: float | None = None,
         children: int = 8,
         blob_limit: int = BLOB_LIMIT,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.gate = gate
         self.spec = spec
@@ -86,6 +88,7 @@ class ToolHost:
             env=env,
             children=children,
             directory=private,
+            sandbox=sandbox,
         )
         self._done: dict[str, Callable[[Any], Awaitable[Any]]] = {
             "read": lambda a: self._files.read(a.path, a.start, a.end),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,7 @@ from .grants import Grants
 from .ledger import Ledger
 from .output import Output
 from .results import Ran
+from .sandbox import Sandbox
 from .watch import Found, Watch
 
 PINNED: dict[str, str] = {
@@ -61,6 +63,7 @@ class Command:
     unit: str | None = None
     token: int = 0
     shown: tuple[str, ...] = ()
+    sandbox: str = "none"
     pass_fds: tuple[int, ...] = ()
     started: Callable[[processes.Child], None] | None = None
 
@@ -90,6 +93,7 @@ class Runs:
         env: Mapping[str, str],
         children: int,
         directory: Path,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._workspace = workspace
         self._ledger = ledger
@@ -99,6 +103,7 @@ class Runs:
         self._env = {**PINNED, **env, processes.AGENT_VARIABLE: ledger.gate.owner}
         self._bulkhead = asyncio.Semaphore(children)
         self._directory = directory
+        self._sandbox = sandbox
         self._count = 0
         self._live: dict[int, str] = {}  # pid -> marker
         self._stops: set[asyncio.Event] = set()
@@ -136,6 +141,8 @@ class Runs:
                 unit=held[0],
                 token=token,
             )
+            if self._sandbox is not None:
+                command = self._confined(command, self._sandbox)
             ended = await self.supervise(command)
         return Ran(
             code=ended.exit.code,
@@ -146,6 +153,19 @@ class Runs:
             timed_out=ended.why == "timeout",
             violations=ended.found.violations,
         )
+
+    def _confined(self, command: Command, sandbox: Sandbox) -> Command:
+        """The command in its sandbox: what the agent holds for itself alone, here and by earlier claims, is open."""
+        env = {**self._env, **command.env}
+        cwd, program = self._workspace.root / command.cwd, command.argv[0]
+        if shutil.which(str(cwd / program) if "/" in program else program, path=env.get("PATH")) is None:
+            raise NotFound(
+                f"There is no program {program!r} that may be executed, neither on PATH nor below {command.cwd!r}."
+            )
+        grants = self._ledger.gate.grants()
+        units = [unit for granted in grants if granted.mode is Mode.EXCLUSIVE for unit in granted.units]
+        argv = sandbox.argv(self._workspace.root, units, command.argv)
+        return replace(command, argv=argv, shown=command.shown or command.argv, sandbox="bubblewrap")
 
     def written(self, path: str) -> str:
         """The unit of something that a command declares to write: a unit, or a path; a directory ends with '/' or is one."""
@@ -200,6 +220,7 @@ class Runs:
                     env=dict(command.env),
                     pid=child.pid,
                     token=command.token,
+                    sandbox=command.sandbox,
                 )
                 self._ledger.record(start, **columns)
                 if command.started is not None:

@@ -1,0 +1,93 @@
+import type { IRowTypes, Rows, Row, Tables } from '../model/wire';
+
+/** The rows of a run as they were after an event. */
+export interface IMoment {
+  readonly seq: number;
+  readonly tables: Tables;
+}
+
+/** Asks for the state at a seq. */
+export type Ask = (seq: number, signal: AbortSignal) => Promise<{ seq: number; tables: { [table: string]: { [key: string]: Row } } }>;
+
+const KEPT = 200;
+
+/**
+ * The states of a run by seq: asked for after a short rest, remembered, and only the last one asked for is told of.
+ */
+export class Moments {
+  private readonly _known = new Map<number, IMoment>();
+  private _wanted: number | null = null;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _asking: AbortController | null = null;
+
+  constructor(
+    private readonly _ask: Ask,
+    private readonly _told: (moment: IMoment) => void,
+    private readonly _failed: (error: unknown) => void,
+    private readonly _rest = 60
+  ) {}
+
+  /** Want the state after an event. One that is known is told of at once. */
+  want(seq: number): void {
+    if (seq === this._wanted) {
+      return;
+    }
+    this._wanted = seq;
+    clearTimeout(this._timer);
+    const known = this._known.get(seq);
+    if (known) {
+      this._asking?.abort();
+      this._told(known);
+      return;
+    }
+    this._timer = setTimeout(() => void this._go(seq), this._rest);
+  }
+
+  /** Forget what was wanted. */
+  cancel(): void {
+    clearTimeout(this._timer);
+    this._asking?.abort();
+    this._wanted = null;
+  }
+
+  private async _go(seq: number): Promise<void> {
+    this._asking?.abort();
+    const asking = (this._asking = new AbortController());
+    try {
+      const answer = await this._ask(seq, asking.signal);
+      const moment: IMoment = { seq, tables: tablesOf(answer.tables) };
+      this._remember(moment);
+      if (this._wanted === seq) {
+        this._told(moment);
+      }
+    } catch (error) {
+      if (!asking.signal.aborted && this._wanted === seq) {
+        this._wanted = null; // so that it can be wanted again
+        this._failed(error);
+      }
+    }
+  }
+
+  private _remember(moment: IMoment): void {
+    this._known.set(moment.seq, moment);
+    if (this._known.size > KEPT) {
+      this._known.delete(this._known.keys().next().value!);
+    }
+  }
+}
+
+/** The tables of an answer as maps. */
+export function tablesOf(tables: { readonly [table: string]: { readonly [key: string]: Row | null } }): Tables {
+  return new Map(
+    Object.entries(tables).map(([name, rows]) => [
+      name,
+      new Map(Object.entries(rows).filter((entry): entry is [string, Row] => entry[1] !== null))
+    ])
+  );
+}
+
+/** The rows of one table that belong to a run. */
+export function rowsOfRun<T extends keyof IRowTypes>(tables: Tables, table: T, run: string): IRowTypes[T][] {
+  const rows = (tables.get(table) ?? new Map()) as unknown as Rows<IRowTypes[T]>;
+  return [...rows.values()].filter(row => ((row as { run_id?: string }).run_id ?? run) === run);
+}

@@ -1,0 +1,243 @@
+import type { IGateway, IModel } from '../tokens';
+import type { IProblem, Row, Tables } from '../model/wire';
+import { Emitter } from './emitter';
+import { Filtered, NO_FILTER, type IFilter } from './filter';
+import { Loader, problemIn, type Stage } from './loader';
+import { EventLog, type IProcess } from './log';
+import { Moments, rowsOfRun, type IMoment } from './moments';
+import { Player, step, type Stride } from './player';
+
+/** The parts of the console below the timeline. */
+export const PANES = ['events', 'diffs', 'output', 'messages', 'plan', 'tasks', 'artifacts', 'state'] as const;
+export type Pane = (typeof PANES)[number];
+
+/** What the store needs of the outside. */
+export interface IStoreOptions {
+  readonly gateway: IGateway;
+  readonly model?: IModel | null;
+}
+
+/** ms of the page that a search may take before others have their turn. */
+const SLICE = 8;
+
+/** Everything that one console shows: a run, a moment in it, and what is chosen. Views are functions of it. */
+export class RunStore {
+  readonly log = new EventLog();
+  readonly changed = new Emitter();
+  readonly player: Player;
+  stage: Stage = { name: 'loading', total: null };
+  /** The seq that is looked at; null: the end, and with it whatever comes. */
+  cursor: number | null = null;
+  /** The seq of the chosen event: one for all views. */
+  selected: number | null = null;
+  pane: Pane = 'events';
+  stride: Stride = 'event';
+  filtered: Filtered;
+  /** The process whose output is shown, and the change of a file: the last ones that were chosen. */
+  process: IProcess | null = null;
+  change: number | null = null;
+  momentProblem: IProblem | null = null;
+  private _moment: IMoment | null = null;
+  private readonly _moments: Moments;
+  private readonly _loader: Loader;
+  private readonly _unlisten: () => void;
+  private _searching: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly run: string,
+    private readonly _options: IStoreOptions
+  ) {
+    const { gateway, model } = _options;
+    this.filtered = new Filtered(this.log, NO_FILTER);
+    this.player = new Player(this.log, () => this.cursor, seq => this.setCursor(seq, true));
+    this._loader = new Loader(gateway, run, this.log, { grew: () => this._grew(), stage: stage => this._setStage(stage) });
+    this._moments = new Moments(
+      (seq, signal) => gateway.request('GET', `api/runs/${encodeURIComponent(run)}/state?seq=${seq}`, undefined, signal),
+      moment => {
+        this._moment = moment;
+        this.momentProblem = null;
+        this.changed.emit();
+      },
+      error => {
+        this.momentProblem = problemIn(error);
+        this.changed.emit();
+      }
+    );
+    const heard = () => this.cursor === null && this.changed.emit();
+    model?.changed.connect(heard);
+    this._unlisten = () => void model?.changed.disconnect(heard);
+  }
+
+  start(): void {
+    this._loader.start();
+  }
+
+  /** Try again what failed. */
+  retry(): void {
+    this.stage = { name: 'loading', total: null };
+    this._loader.again();
+    this.changed.emit();
+  }
+
+  dispose(): void {
+    this.player.pause();
+    this._moments.cancel();
+    this._loader.dispose();
+    this._unlisten();
+    clearTimeout(this._searching);
+  }
+
+  // --- the moment --------------------------------------------------------------------------------------------
+
+  /** How many events had happened at the cursor. */
+  get count(): number {
+    return this.log.count(this.cursor);
+  }
+
+  /** The seq at the cursor, as a number. */
+  get at(): number {
+    return this.cursor ?? this.log.lastSeq;
+  }
+
+  /** Put the cursor at an event; null: at the end. */
+  setCursor(seq: number | null, playing = false): void {
+    if (!playing) {
+      this.player.pause();
+    }
+    const last = this.log.lastSeq;
+    const next = seq === null || (seq >= last && this.stage.name !== 'loading') ? null : Math.max(seq, this.log.length ? this.log.seq.at(0) : 0);
+    if (next !== this.cursor) {
+      this.cursor = next;
+      this._wantMoment();
+    }
+    this.changed.emit();
+  }
+
+  step(by: 1 | -1, stride: Stride = this.stride): void {
+    const to = step(this.log, this.cursor, by, stride);
+    this.setCursor(to);
+    const event = to === null ? undefined : this.log.event(to);
+    if (event) {
+      this.select(event.seq, false);
+    }
+  }
+
+  togglePlay(): void {
+    if (this.player.playing) {
+      this.player.pause();
+    } else {
+      this.player.play();
+    }
+    this.changed.emit();
+  }
+
+  /** The rows at the cursor. `seq` says of which event they are: it may be behind for a moment. null: not here yet. */
+  get moment(): IMoment | null {
+    return this.cursor === null ? (this._liveRows() ?? this._moment) : this._moment;
+  }
+
+  /** Whether the rows are those of the cursor. */
+  get momentIsCurrent(): boolean {
+    return this.moment !== null && (this.moment.seq === this.at || (this.cursor === null && this._liveRows() !== null));
+  }
+
+  private _liveRows(): IMoment | null {
+    const { model } = this._options;
+    const tables = model?.view.tables;
+    if (!tables || this.stage.name !== 'live' || !tables.get('runs')?.has(this.run)) {
+      return null;
+    }
+    return { seq: this.log.lastSeq, tables: ofRun(tables, this.run) };
+  }
+
+  private _wantMoment(): void {
+    if (this.log.length && !(this.cursor === null && this._liveRows())) {
+      this._moments.want(this.at);
+    }
+  }
+
+  // --- what is chosen ----------------------------------------------------------------------------------------
+
+  /** Choose an event, in all views at once. `goes`: the view that shows it best comes to the front. */
+  select(seq: number | null, goes = false): void {
+    this.selected = seq;
+    const index = seq === null ? -1 : this.log.indexOf(seq);
+    const event = this.log.events[index];
+    if (event) {
+      const process = this.log.processOf(event) ?? this._processIn(event.span, index);
+      const change = event.body.type.startsWith('file.') && event.body.type !== 'file.read' ? index : this._changeIn(event.span, index);
+      this.process = process ?? this.process;
+      this.change = change ?? this.change;
+      if (goes) {
+        this.pane = change !== null ? 'diffs' : process ? 'output' : event.body.type === 'message' ? 'messages' : this.pane;
+      }
+    }
+    this.changed.emit();
+  }
+
+  setPane(pane: Pane): void {
+    this.pane = pane;
+    this.changed.emit();
+  }
+
+  setStride(stride: Stride): void {
+    this.stride = stride;
+    this.changed.emit();
+  }
+
+  /** The change of a file that a call made: the first after it that names it as its parent. */
+  private _changeIn(span: string | null | undefined, from: number): number | null {
+    const { files, events } = this.log;
+    return span ? (files.find(index => index > from && events[index]!.parent === span) ?? null) : null;
+  }
+
+  private _processIn(span: string | null | undefined, from: number): IProcess | undefined {
+    return span ? this.log.processes.find(each => each.start > from && this.log.events[each.start]!.parent === span) : undefined;
+  }
+
+  // --- the table of events -----------------------------------------------------------------------------------
+
+  get filter(): IFilter {
+    return this.filtered.filter;
+  }
+
+  setFilter(filter: IFilter): void {
+    this.filtered = new Filtered(this.log, filter);
+    this._search();
+  }
+
+  private _search(): void {
+    clearTimeout(this._searching);
+    const done = this.filtered.work(SLICE);
+    this.changed.emit();
+    if (!done) {
+      this._searching = setTimeout(() => this._search(), 0);
+    }
+  }
+
+  // --- what comes --------------------------------------------------------------------------------------------
+
+  private _grew(): void {
+    if (this.cursor === null && this.stage.name === 'live') {
+      this._wantMoment();
+    }
+    this._search();
+  }
+
+  private _setStage(stage: Stage): void {
+    this.stage = stage;
+    if (stage.name === 'ended' || stage.name === 'live') {
+      this._wantMoment();
+    }
+    this.changed.emit();
+  }
+}
+
+const TABLES = ['runs', 'agents', 'tasks', 'locks', 'approvals', 'artifacts'] as const;
+
+/** The rows of one run, out of those of all. */
+function ofRun(tables: Tables, run: string): Tables {
+  return new Map(
+    TABLES.map(name => [name, new Map(rowsOfRun(tables, name as 'agents', run).map((row, i) => [String(i), row as unknown as Row]))])
+  );
+}

@@ -1,0 +1,44 @@
+import * as React from 'react';
+
+import { pretty } from '../plan';
+import { visibleText } from '../../timeline/visible';
+import { useConsole, useStore } from './context';
+
+const LONGEST = 20_000;
+
+/** The chosen event, whole and as it is: also of a type that nobody knows. */
+export function Detail(): JSX.Element | null {
+  const { trans } = useConsole();
+  const store = useStore();
+  const event = store.log.event(store.selected);
+  if (!event) {
+    return null;
+  }
+  const { body, ...envelope } = event;
+  const { type, ...facts } = body;
+  const json = visibleText(pretty(facts as never));
+  const cause = event.cause ?? null;
+  return (
+    <aside className="jp-agentlab-detail" aria-label={trans.__('The chosen event')}>
+      <div className="jp-agentlab-detail-head">
+        <strong>{visibleText(type)}</strong> <span className="jp-agentlab-faint">#{event.seq}</span>
+        <span className="jp-agentlab-grow" />
+        <button className="jp-agentlab-button" onClick={() => store.setCursor(event.seq)}>{trans.__('Go to this moment')}</button>
+        <button className="jp-agentlab-button" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={() => store.select(null)}>✕</button>
+      </div>
+      <dl>
+        {Object.entries(envelope).filter(([key, value]) => value !== null && !['seq', 'run_id'].includes(key)).map(([key, value]) => (
+          <React.Fragment key={key}>
+            <dt>{key}</dt>
+            <dd>
+              {key === 'cause' && cause !== null
+                ? <button className="jp-agentlab-link" onClick={() => store.select(cause)}>#{cause}</button>
+                : visibleText(String(value)).slice(0, 500)}
+            </dd>
+          </React.Fragment>
+        ))}
+      </dl>
+      <pre tabIndex={0}>{json.length > LONGEST ? `${json.slice(0, LONGEST)}\n… ${trans.__('%1 more characters', json.length - LONGEST)}` : json}</pre>
+    </aside>
+  );
+}

@@ -1,0 +1,88 @@
+import * as React from 'react';
+
+import { durationText } from '../../timeline/viewport';
+import { line } from '../../timeline/visible';
+import { text } from '../../timeline/events';
+import { useConsole, useStore } from './context';
+
+/** Which run this is, how it is, and what can be done with all of it. */
+export function Header(): JSX.Element {
+  const { trans, insertCode } = useConsole();
+  const store = useStore();
+  const { log, stage } = store;
+  const first = log.events[0];
+  const name = first?.body.type === 'run.start' ? text(first.body, 'name') : '';
+  const last = log.length ? log.reached.at(log.length - 1) : 0;
+  const agents = log.actors.size - 1;
+  return (
+    <header className="jp-agentlab-console-header">
+      <strong className="jp-agentlab-console-title">{line(name || store.run, 60)}</strong>
+      <code className="jp-agentlab-faint">{store.run}</code>
+      <Badge />
+      <span className="jp-agentlab-faint">
+        {trans._n('%1 event', '%1 events', log.length)} · {trans._n('%1 actor', '%1 actors', Math.max(agents, 0))} · {durationText(last)}
+      </span>
+      <span className="jp-agentlab-grow" />
+      <button className="jp-agentlab-button" onClick={insertCode} disabled={stage.name === 'failed'}
+        title={trans.__('Put the DataFrame expression of what is shown into the notebook that was used last')}>
+        {trans.__('Insert as code')}
+      </button>
+    </header>
+  );
+}
+
+function Badge(): JSX.Element {
+  const { trans } = useConsole();
+  const { stage, log } = useStore();
+  const ended = log.events[log.length - 1]?.body.type === 'run.end' ? log.events[log.length - 1]!.status : '';
+  const words: Record<typeof stage.name, [string, string]> = {
+    loading: ['…', stage.name === 'loading' && stage.total ? trans.__('loading %1 %', Math.round((100 * log.length) / stage.total)) : trans.__('loading')],
+    live: ['●', trans.__('live')],
+    ended: [ended === 'failed' ? '✗' : ended === 'cancelled' ? '⊘' : '✓', ended ? trans.__(ended) : trans.__('ended')],
+    lost: ['⚡', trans.__('connection lost')],
+    failed: ['✗', trans.__('not here')]
+  };
+  const [icon, word] = words[stage.name];
+  return (
+    <span className={`jp-agentlab-badge jp-mod-${ended || stage.name}`} role="status">
+      <span aria-hidden="true">{icon}</span> {word}
+    </span>
+  );
+}
+
+/** What is wrong, and what to do: never a blank panel. */
+export function Problems(): JSX.Element | null {
+  const { trans } = useConsole();
+  const store = useStore();
+  const { stage, log } = store;
+  const said: { message: string; next: string; again?: boolean }[] = [];
+  if (stage.name === 'failed') {
+    said.push({
+      message: trans.__('The run %1 cannot be shown. %2', store.run, stage.problem.message),
+      next: stage.problem.next || trans.__('It may have been deleted, or be in the log of another home. The section Runs of the sidebar lists those that there are.'),
+      again: true
+    });
+  } else if (stage.name === 'lost') {
+    said.push({
+      message: `${stage.problem.message} ${trans.__('What is shown ends with event %1.', log.lastSeq)}`,
+      next: stage.problem.next || trans.__('It is tried again by itself.'), again: true
+    });
+  }
+  if (store.momentProblem) {
+    said.push({ message: trans.__('The rows at this moment cannot be had: %1', store.momentProblem.message), next: store.momentProblem.next });
+  }
+  if (log.gaps.length) {
+    const gaps = log.gaps.slice(0, 3).map(([a, b]) => (a === b ? `${a}` : `${a}–${b}`)).join(', ');
+    said.push({ message: trans.__('Events are missing: %1.', gaps), next: trans.__('What follows is shown as it is; close and open the run to fetch all of it again.') });
+  }
+  return said.length ? (
+    <div className="jp-agentlab-problems" role="alert">
+      {said.map((each, i) => (
+        <p key={i}>
+          <span aria-hidden="true">⚠ </span>{line(each.message, 400)} <span className="jp-agentlab-faint">{line(each.next, 400)}</span>{' '}
+          {each.again && <button className="jp-agentlab-button" onClick={() => store.retry()}>{trans.__('Try again')}</button>}
+        </p>
+      ))}
+    </div>
+  ) : null;
+}

@@ -1,4 +1,5 @@
 import type { IGateway } from '../tokens';
+import { problemIn } from '../model/problems';
 import type { IProblem } from '../model/wire';
 import type { IEvent } from '../timeline/events';
 import type { EventLog } from './log';
@@ -127,12 +128,6 @@ export class Loader {
     this._timer = setTimeout(() => void this._load(), this._pause);
     this._pause = Math.min(this._pause * 2, LONGEST_PAUSE);
   }
-}
-
-/** What an error says to a person. */
-export function problemIn(error: unknown): IProblem {
-  const problem = (error as { problem?: IProblem } | null)?.problem;
-  return problem ?? { code: 'error', message: error instanceof Error ? error.message : String(error), next: '' };
 }
 
 /** Whether asking again cannot help: there is no such run. */

@@ -1,7 +1,6 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, InputDialog, MainAreaWidget, Notification, WidgetTracker } from '@jupyterlab/apputils';
+import { Clipboard, ICommandPalette, InputDialog, MainAreaWidget, Notification, WidgetTracker } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
-import { Clipboard } from '@jupyterlab/apputils';
 import type { Widget } from '@lumino/widgets';
 
 import { CommandIDs } from '../commands/ids';
@@ -9,8 +8,6 @@ import { agentlabIcon } from '../icons';
 import type { IRunListing } from '../model/wire';
 import { IAgentlab } from '../tokens';
 import { codeOf } from './code';
-import { ComparisonPanel } from './comparison';
-import { ConsolePanel } from './panel';
 import type { RunStore } from './store';
 
 /** Runs in the main area: their timeline, what was written, printed and said, at any moment. */
@@ -57,6 +54,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
           return undefined;
         }
         const name = typeof args.name === 'string' ? args.name : (agentlab.model.view.tables.get('runs')?.get(run)?.name as string | undefined);
+        const { ConsolePanel } = await import('./panel'); // not before it is needed: a page starts without it
         return show(`agentlab-run-${run}`, open, name || run, () => new ConsolePanel({
           run, name, trans, gateway: agentlab.gateway, model: agentlab.model, insertCode: store => void insert(app, store, trans)
         }));
@@ -73,6 +71,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         if (!a || !b) {
           return undefined;
         }
+        const { ComparisonPanel } = await import('./comparison');
         const id = `agentlab-compare-${a}-${b}`;
         return show(id, compared, trans.__('%1 and %2', a, b), () => new ComparisonPanel({ runs: [a, b], gateway: agentlab.gateway, trans }));
       }

@@ -1,8 +1,9 @@
 import type { IGateway, IModel } from '../tokens';
+import { problemIn } from '../model/problems';
 import type { IProblem, Row, Tables } from '../model/wire';
 import { Emitter } from './emitter';
 import { Filtered, NO_FILTER, type IFilter } from './filter';
-import { Loader, problemIn, type Stage } from './loader';
+import { Loader, type Stage } from './loader';
 import { EventLog, type IProcess } from './log';
 import { Moments, rowsOfRun, type IMoment } from './moments';
 import { Player, step, type Stride } from './player';

@@ -80,7 +80,7 @@ function paintLane(context: CanvasRenderingContext2D, scene: IScene, lane: ILane
 function paintName(context: CanvasRenderingContext2D, scene: IScene, lane: ILane): void {
   const { theme, gutter } = scene;
   const y = RULER + lane.top - scene.scroll;
-  context.fillStyle = theme.lane;
+  context.fillStyle = theme.background;
   context.fillRect(0, y, gutter - 1, lane.height - 1);
   context.fillStyle = theme.line;
   context.fillRect(gutter - 1, y, 1, lane.height);
@@ -104,7 +104,7 @@ function paintGrid(context: CanvasRenderingContext2D, scene: IScene): void {
 
 function paintRuler(context: CanvasRenderingContext2D, scene: IScene): void {
   const { view, width, gutter, theme, axis } = scene;
-  context.fillStyle = theme.lane;
+  context.fillStyle = theme.background;
   context.fillRect(0, 0, width, RULER);
   context.fillStyle = theme.line;
   context.fillRect(0, RULER - 1, width, 1);
@@ -223,8 +223,9 @@ function sliver(
   }
   context.globalAlpha = moments || count > 3 ? 1 : 0.55 + 0.15 * count;
   context.fillStyle = theme.kinds[kind]!;
-  const wide = moments ? 2 : 1;
-  context.fillRect(x, y + (moments && kind !== Kind.Problem ? 2 : 0), wide, height - (moments && kind !== Kind.Problem ? 4 : 0));
+  const wide = moments ? 3 : 1;
+  const inset = moments && kind !== Kind.Problem ? 1.5 : 0; // problems stand out
+  context.fillRect(x - (moments ? 1 : 0), y + inset, wide, height - 2 * inset);
   if (bad && !moments) {
     context.fillStyle = theme.bad;
     context.fillRect(x, y, wide, 3);

@@ -4,7 +4,6 @@ import { Kind } from './spans';
 export interface ITheme {
   readonly dark: boolean;
   readonly background: string;
-  readonly lane: string;
   readonly line: string;
   readonly text: string;
   readonly faint: string;
@@ -53,7 +52,6 @@ export function readTheme(node: Element): ITheme {
   return {
     dark,
     background,
-    lane: first('--jp-layout-color2', '--vscode-sideBar-background') || (dark ? '#1e1e1e' : '#f5f5f5'),
     line: first('--jp-border-color2', '--vscode-panel-border') || (dark ? '#444' : '#ddd'),
     text: first('--jp-ui-font-color1', '--vscode-editor-foreground') || (dark ? '#ddd' : '#222'),
     faint: first('--jp-ui-font-color2', '--vscode-descriptionForeground') || (dark ? '#aaa' : '#666'),

@@ -1,10 +1,19 @@
 import * as React from 'react';
 
 import { pretty } from '../plan';
+import { durationText } from '../../timeline/viewport';
 import { visibleText } from '../../timeline/visible';
 import { useConsole, useStore } from './context';
 
 const LONGEST = 20_000;
+
+/** A field of the envelope: times as people read them. */
+function said(key: string, value: unknown): string {
+  if (typeof value === 'number' && key === 'ts') {
+    return new Date(value / 1e6).toISOString().replace('T', ' ').replace('Z', ' UTC');
+  }
+  return typeof value === 'number' && key === 'dur_ns' ? durationText(value / 1e6) : visibleText(String(value)).slice(0, 500);
+}
 
 /** The chosen event, whole and as it is: also of a type that nobody knows. */
 export function Detail(): JSX.Element | null {
@@ -33,7 +42,7 @@ export function Detail(): JSX.Element | null {
             <dd>
               {key === 'cause' && cause !== null
                 ? <button className="jp-agentlab-link" onClick={() => store.select(cause)}>#{cause}</button>
-                : visibleText(String(value)).slice(0, 500)}
+                : said(key, value)}
             </dd>
           </React.Fragment>
         ))}

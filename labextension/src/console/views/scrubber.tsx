@@ -19,15 +19,15 @@ export function Scrubber(): JSX.Element {
   const place = trans.__('event %1 of %2, %3', at, log.lastSeq, timeText(log.timeOf(at), 1));
   return (
     <div className="jp-agentlab-scrubber" role="group" aria-label={trans.__('Moment of the run')}>
-      <Button label="⏮" title={trans.__('To the beginning')} act={() => store.setCursor(1)} />
+      <Button label="|◂" title={trans.__('To the beginning')} act={() => store.setCursor(1)} />
       <Button label="◂" title={trans.__('Step back ([)')} act={() => store.step(-1)} />
       <Button
-        label={player.playing ? '⏸' : '▶'} title={player.playing ? trans.__('Pause (space)') : trans.__('Play (space)')}
+        label={player.playing ? '❚❚' : '▶'} title={player.playing ? trans.__('Pause (space)') : trans.__('Play (space)')}
         act={() => store.togglePlay()}
       />
       <Button label="▸" title={trans.__('Step forward (])')} act={() => store.step(1)} disabled={cursor === null} />
       <Button
-        label={live ? trans.__('Live') : '⏭'} title={live ? trans.__('Follow what happens') : trans.__('To the end')} pressed={cursor === null}
+        label={live ? trans.__('Live') : '▸|'} title={live ? trans.__('Follow what happens') : trans.__('To the end')} pressed={cursor === null}
         act={() => store.setCursor(null)}
       />
       <label className="jp-agentlab-faint">

@@ -111,7 +111,7 @@ function LockLine({ row }: { row: ILockRow }): JSX.Element {
 const names = (behind: ILockRow['behind']): string => [...new Set((behind ?? []).map(each => ownerName(each.owner)))].join(', ');
 
 const SIGNS: Readonly<Record<string, string>> = {
-  running: '▶', waiting: '⧗', blocked: '?', paused: '‖', idle: '○', stopping: '■', done: '✓', failed: '✗', cancelled: '⊘', held: '●', pending: '…', queued: '…'
+  running: '▶', waiting: '◔', blocked: '?', paused: '‖', idle: '○', stopping: '■', done: '✓', failed: '✗', cancelled: '⊘', held: '●', pending: '…', queued: '…'
 };
 
 function Status({ word }: { word: string }): JSX.Element {

@@ -32,6 +32,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     pause_hold: float = 1800.0  # a paused agent keeps its locks so long
     bypass: int = 8  # times that a waiting request may be passed by ones of a higher priority
     hold: float = 240.0  # one wait inside a tool call
+    stall: float = 300.0  # without a sign of life of an agent at work until `ps` says so
+    stall_in_tool: float = 1800.0  # the same while one of its tools runs
+    idle: float = 1800.0  # until it is ended for it; Multica's thresholds, this and the next
+    idle_in_tool: float = 7200.0
     blob: int = 64 * 1024 * 1024  # bytes; larger files are recorded by hash only
     snapshot_files: int = 20_000
     snapshot_bytes: int = 512 * 1024 * 1024

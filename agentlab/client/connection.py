@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 PATIENCE = 60.0  # s that a request is repeated after its link was lost, or its outcome unknown
 CONNECT = 10.0  # s for one attempt to shake hands
+RESTART = 5.0  # s that a plane which was stopped on purpose may be away: perhaps it is being restarted
 
 
 class Connection:
@@ -81,9 +82,16 @@ class Connection:
 
     async def _request(self, body: AnyRequest, *, start: bool) -> AnyResponse:
         give_up: float | None = None
+        stopped: float | None = None
         pause = 0.02
         while True:
-            link = await self.link(start=start)
+            try:
+                link = await self.link(start=start)
+            except PlaneUnavailable:
+                if stopped is None or self.closed or time.monotonic() > stopped + RESTART:
+                    raise
+                await asyncio.sleep(pause)
+                continue
             try:
                 return await link.request(body)
             except (Unavailable, ConnectionError) as error:
@@ -93,6 +101,7 @@ class Connection:
                     raise
                 if discovery.stopped_on_purpose(self.target.home):
                     start = False  # a wait that was under way does not undo `agentlab daemon stop`
+                    stopped = stopped or time.monotonic()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 

@@ -12,7 +12,7 @@ from agentlab.core.commands import Created, Done, SendText, Signal
 from agentlab.errors import AgentFailed, AgentTimeout, Refused
 from agentlab.link.messages import GetLogs, View, WaitAgent
 
-from . import background, html
+from . import background, html, spec
 from .logs import Follower, readable
 from .rows import ENDED, Row, is_live, one_line, waits_text
 from .text import line
@@ -189,8 +189,17 @@ class AgentHandle:
         """Freeze it where it is. It keeps its locks for a while, shown as paused."""
         self._signal("pause")
 
-    def resume(self) -> None:
-        self._signal("resume")
+    def resume(self, text: str | None = None) -> AgentHandle:
+        """Let a paused agent go on. Of one that has ended: spawn it again, in the vendor's session in which it was, with
+        `text` as its prompt; the new agent. Raises Refused (it runs), BadRequest (it never had a session; a value of its
+        environment was given literally, and is not kept)."""
+        row = self.row()
+        if is_live(row):
+            if text is not None:
+                raise Refused(f"Agent {self.name!r} is {row['status']}: `send` gives it a follow-up.", agent=self.key)
+            self._signal("resume")
+            return self
+        return self._lab._spawn_again(row, spec.again(row, text))
 
     def stop(self, now: bool = False) -> None:
         """End it and all its processes; its locks are freed. Returns when that is under way: `wait()` for the end.

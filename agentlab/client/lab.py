@@ -139,6 +139,20 @@ class Lab:
             run.end("failed", reason=line(error, 300))
             raise
 
+    def _spawn_again(self, row: Row, definition: spec.Definition) -> AgentHandle:
+        """In the run of the agent of this row where that is still open, else in one of its own over the same folder."""
+        run = self.run_named(row["run_id"])
+        if run.status == "open":
+            return run._spawn(definition)
+        if run.root is None:
+            raise BadRequest(f"The folder of run {run.name!r} is not here: spawn the agent anew, with resume=.")
+        again = self._start_run(run.name, run.root, "arrival", "implicit", auto_end=True)
+        try:
+            return again._spawn(definition)
+        except AgentlabError as error:
+            again.end("failed", reason=line(error, 300))
+            raise
+
     def _check_kind(self, kind: str) -> None:
         from agentlab.kinds import kinds
 

@@ -66,6 +66,8 @@ def detail(row: Row) -> str:
     """The one thing worth saying beside the status: what it waits for, what went wrong, what it does."""
     if waits := waits_text(row):
         return waits
+    if row.get("alert"):
+        return f"! {line(row['alert'])}"
     if row.get("error"):
         return line(row["error"])
     if row["status"] == "done":

@@ -66,6 +66,11 @@ class Run:
         memory: str = "none",
         runtime: str | None = None,
         resume: str | None = None,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+        max_time: float | None = None,
+        retries: int = 1,
+        wait_limits: bool = False,
         keep: bool = False,
         options: Mapping[str, JSON] | None = None,
     ) -> AgentHandle:
@@ -76,7 +81,9 @@ class Run:
         explicit (None: as the run says). env: NAME -> `env:NAME` or `file:/path`, resolved here and never logged, or a literal.
         What the kind logs in with (`spec.CREDENTIALS`) is passed on by itself where it is exported here.
         boundary: tools | native. priority: operator | normal | background. ttl: s that its locks live without a sign of life.
-        resume: the vendor's session to go on from. keep: stay for follow-ups (`send`) until stopped. options: of the driver.
+        resume: the vendor's session to go on from. max_tokens, max_cost (USD), max_time (s at work): what it may use up
+        before it is stopped. retries: of a prompt that failed before any tool had run, for a reason that may be gone in a
+        while. wait_limits: wait for a vendor's limit to reset, instead of failing. keep: stay for follow-ups (`send`) until stopped. options: of the driver.
 
         Raises BadRequest (an unknown kind, a task that does not fit it, a reference that leads nowhere), NameTaken.
         """
@@ -85,6 +92,7 @@ class Run:
             kind, task, root=self.root, name=name, steps=steps, code=code, claims=claims, claims_mode=claims_mode,
             claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,
             instructions=instructions, tools=tools, permissions=permissions, memory=memory, runtime=runtime, resume=resume,
+            max_tokens=max_tokens, max_cost=max_cost, max_time=max_time, retries=retries, wait_limits=wait_limits,
             keep=keep, options=options,
         )  # fmt: skip
         return self._spawn(definition)

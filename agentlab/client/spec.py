@@ -162,6 +162,15 @@ def _listed(steps: JSON) -> JSON:
     return list(steps)
 
 
+def budget(tokens: Any, cost: Any, time: Any) -> dict[str, Any]:
+    """Of those that are given. Raises BadRequest: no number above 0."""
+    given = {"tokens": tokens, "cost": cost, "time": time}
+    for name, much in given.items():
+        if much is not None and (isinstance(much, bool) or not isinstance(much, int | float) or not 0 < much < 1e18):
+            raise BadRequest(f"max_{name} is a number above 0, not {much!r}.")
+    return {name: int(much) if name == "tokens" else float(much) for name, much in given.items() if much is not None}
+
+
 def define(
     kind: str,
     task: JSON = None,
@@ -186,6 +195,11 @@ def define(
     memory: str = "none",
     runtime: str | None = None,
     resume: str | None = None,
+    max_tokens: int | None = None,
+    max_cost: float | None = None,
+    max_time: float | None = None,
+    retries: Any = 1,
+    wait_limits: bool = False,
     keep: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Definition:
@@ -193,6 +207,8 @@ def define(
     here, given = os.environ if environ is None else environ, env or {}
     exported = {key: f"env:{key}" for key in CREDENTIALS.get(kind, ()) if key in here and key not in given}
     references, values = resolve_env({**exported, **given}, here)
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 10:
+        raise BadRequest(f"retries is a number from 0 to 10, not {retries!r}.")
     if not isinstance(ttl, int | float) or not 0 < ttl < float("inf"):
         raise BadRequest(f"ttl is a number of seconds above 0, not {ttl!r}.")
     fields = {
@@ -215,6 +231,9 @@ def define(
         "memory": memory,
         "runtime": runtime,
         "resume": resume,
+        "budget": budget(max_tokens, max_cost, max_time),
+        "retries": retries,
+        "wait_limits": wait_limits,
         "keep": keep,
     }
     try:
@@ -227,6 +246,27 @@ def define(
         return Definition(msgspec.convert(plain, AgentSpec), values)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The definition of a {kind} agent: {error}.") from None
+
+
+GO_ON = "Go on where you stopped."
+
+
+def again(row: Mapping[str, Any], text: str | None, environ: Mapping[str, str] | None = None) -> Definition:
+    """An agent that has ended, once more in its vendor's session. row: as the plane has it. Raises BadRequest."""
+    name, session = row["name"], row.get("vendor_session")
+    if not session:
+        raise BadRequest(
+            f"Agent {name!r} ({row['kind']}) never had a session of its vendor to go on in. Spawn it anew."
+        )
+    before = msgspec.convert(row["spec"], AgentSpec)
+    if lost := [key for key, reference in before.env.items() if reference == "literal:***"]:
+        raise BadRequest(
+            f"{', '.join(lost)} of {name!r} was given as a value, and values are not kept. Spawn it anew with "
+            f"--resume {session} and --env."
+        )
+    references, values = resolve_env(before.env, os.environ if environ is None else environ)
+    spec = msgspec.structs.replace(before, name=name, env=references, task=text or GO_ON, resume=session)
+    return Definition(spec, values)
 
 
 OPTIONS = frozenset(define.__kwdefaults__ or ()) - {"environ", "root"}

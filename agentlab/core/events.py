@@ -100,6 +100,14 @@ class PlanSet(Body, frozen=True, tag="plan"):
 # --- agents ------------------------------------------------------------------------------------------------
 
 
+class Budget(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What an agent may use up before it is stopped; None = as much as it takes."""
+
+    tokens: int | None = None  # in and out, of all its turns; what is read from a vendor's cache does not count
+    cost: float | None = None  # USD, where the vendor tells it
+    time: float | None = None  # s at work; pauses and waiting for follow-ups do not count
+
+
 class AgentSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The definition of an agent: everything needed to start the same one again. Secrets only by reference."""
 
@@ -121,6 +129,9 @@ class AgentSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     runtime: str | None = None  # id of a runtime; None = whichever has a free slot first
     resume: str | None = None  # the vendor's session id to go on from
+    budget: Budget = Budget()
+    retries: int = 1  # of a prompt that failed for a reason that may be gone in a while, and before any tool had run
+    wait_limits: bool = False  # wait for a vendor's rate limit or quota to reset, instead of failing
     keep: bool = False  # stay for follow-ups when the task is done, until it is stopped
     options: dict[str, JSON] = {}  # of the driver
 

@@ -50,6 +50,7 @@ class Agent(Struct, kw_only=True):
     place: str | None = None
     pid: int | None = None
     doing: str = ""
+    alert: str = ""  # what needs a look: a stall, before it is ended for it
     plan: tuple[str, ...] = ()
     plan_units: tuple[str, ...] = ()
     queued_at: int = 0

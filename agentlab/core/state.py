@@ -297,7 +297,7 @@ class State:
             return
         agent.status, agent.ended, agent.paused_at = event.status or "failed", event.ts, None
         agent.output, agent.error, agent.reason, agent.exit_code = body.output, body.error, body.reason, body.exit_code
-        agent.doing, agent.mail = "", []
+        agent.doing, agent.alert, agent.mail = "", "", []
         if body.usage:
             agent.usage = dict(body.usage)
         self.runs[event.run_id].live -= 1
@@ -328,6 +328,10 @@ class State:
         agent = self._actor(event)
         if agent is not None:
             agent.doing = ""
+
+    def _guard(self, event: Event, body: e.Guard) -> None:
+        if body.rule == "stall" and (agent := self._actor(event)) is not None:
+            agent.alert = body.detail if event.status == "warned" else ""
 
     def _artifact(self, event: Event, body: e.Artifact) -> None:
         if body.kind not in ("diff", "output"):
@@ -465,6 +469,7 @@ _FOLDS: dict[type, Callable[[State, Event, Any], None]] = {
     e.ToolCall: State._tool_call,
     e.ToolResult: State._tool_result,
     e.Artifact: State._artifact,
+    e.Guard: State._guard,
     e.LockRequest: State._lock_request,
     e.LockGrant: State._lock_grant,
     e.LockRelease: State._lock_release,

@@ -74,6 +74,17 @@ class Waited(Listing):
 )
 @click.option("--runtime", help="The runtime to start it on. Default: whichever has a free slot.")
 @click.option("--resume", help="The vendor's session to go on from.")
+@click.option("--max-tokens", type=int, help="Stop it when it has used so many tokens, in and out.")
+@click.option("--max-cost", type=float, help="Stop it when it has cost so many USD, where its vendor tells.")
+@click.option("--max-time", type=float, help="Stop it when it has worked so many seconds.")
+@click.option(
+    "--retries",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How often a prompt is tried again that failed before any tool had run, for want of a network or a server.",
+)
+@click.option("--wait-limits", is_flag=True, help="Wait for a vendor's rate limit to reset instead of failing.")
 @click.option("--keep", is_flag=True, help="Stay for follow-ups (`send`) when the task is done, until it is stopped.")
 @click.option(
     "--option",
@@ -160,10 +171,13 @@ def pause(face: Face, agents: tuple[str, ...]) -> Said:
 
 
 @verb("resume")
-@agents_argument
-def resume(face: Face, agents: tuple[str, ...]) -> Said:
-    """Let paused agents go on."""
-    return _each(face, agents, AgentHandle.resume, "resumed")
+@agent_argument
+@click.argument("text", nargs=-1, metavar="[TEXT]")
+def resume(face: Face, agent: str, text: tuple[str, ...]) -> Said | AgentHandle:
+    """Let a paused agent go on; or one that has ended, in the session in which it was, with TEXT as its prompt."""
+    handle = face.lab().agent(agent)
+    again = handle.resume(task_text(face, text, None) or None)
+    return _said("resumed", [handle]) if again is handle else again
 
 
 @verb("interrupt")

@@ -62,7 +62,7 @@ class PlaneGate:
     """The `Gate` of one agent. `start` it before anything else; `hired` is what the plane said of the agent.
 
     `on_message` gets what the plane says that is not the gate's own business (send, interrupt, pause, ...);
-    `adopted` is called with each `Hired`, the first included.
+    `adopted` is called with each `Hired`, the first included; `recorded` with each record, as soon as it is in the journal.
     """
 
     hired: Hired
@@ -73,10 +73,12 @@ class PlaneGate:
         *,
         on_message: OnMessage | None = None,
         adopted: Callable[[Hired], None] | None = None,
+        recorded: Callable[[AnyBody, dict[str, Any]], None] | None = None,
     ) -> None:
         self._launch = launch
         self._on_message = on_message
         self._on_adopted = adopted
+        self._on_recorded = recorded
         self._redactor = Redactor(launch.secrets)
         self._journal = Journal(path_of(Path(launch.home), launch.agent))
         self._uplink = Uplink(launch, self._journal, self._message, self._adopted)
@@ -96,6 +98,11 @@ class PlaneGate:
     def refused(self) -> asyncio.Future[AgentlabError]:
         """Done when the plane will not have this runner any more, with the reason."""
         return self._uplink.refused
+
+    @property
+    def asking(self) -> bool:
+        """Whether a person's answer is waited for."""
+        return bool(self._questions)
 
     async def command(self, command: AnyCommand) -> AnyResponse:
         """Ask what is not an agent's business but its runner's; secrets are redacted."""
@@ -163,6 +170,8 @@ class PlaneGate:
             encoded = _encoder.encode(self._redactor.value(entry))
         self._journal.append_encoded(entry.n, encoded)
         self._uplink.outbox.stir()
+        if self._on_recorded:
+            self._on_recorded(body, columns)
 
     async def flush(self) -> None:
         await self._uplink.flush()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import traceback
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agentlab import config, kinds, processes
 from agentlab.core.commands import Finish, Hired, Mail, Status
-from agentlab.core.events import JSON, AgentSpec, Message, StateSet
+from agentlab.core.events import JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
 from agentlab.errors import AgentlabError, BadRequest
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
@@ -21,6 +25,7 @@ from agentlab.runtimes.base import Launch
 from .connection import PlaneGate
 from .drivers.base import Context, Driver, Turn
 from .environment import environment, private_folder, shared_folder
+from .governor import LIMITED, UNKNOWN_RESET, Governor, Silence, Verdict, retry_after
 from .inbox import Inbox, mail_of
 from .tools import ToolHost
 
@@ -28,6 +33,7 @@ PROGRAMS = frozenset({"script", "python"})
 """Kinds that are no models: they may wait for a lock as long as it takes, and what they are given is no message."""
 
 GRACE = 5.0  # s that a stopped agent has to close
+NOTICE = 30.0  # s between looks at an agent that is quiet: a person may have been asked meanwhile
 SWEEP = 1.0  # s that what it left behind has between TERM and KILL
 
 log = logging.getLogger(__name__)
@@ -39,7 +45,7 @@ class Worker:
     def __init__(self, launch: Launch, *, alone: bool = False) -> None:
         self._launch = launch
         self._alone = alone
-        self._gate = PlaneGate(launch, on_message=self._message, adopted=self._adopted)
+        self._gate = PlaneGate(launch, on_message=self._message, adopted=self._adopted, recorded=self._recorded)
         self._inbox = Inbox()
         self._orders: asyncio.Queue[str] = asyncio.Queue()  # interrupt, pause, resume: one after the other
         self._driver: Driver | None = None
@@ -53,8 +59,13 @@ class Worker:
         self._over = asyncio.Event()  # the agent is; only its end has to be told
         self._left = asyncio.Event()
         self._usage: dict[str, float] = {}
+        self._governor: Governor | None = None
+        self._verdict: Verdict | None = None  # why its turn was ended by us
+        self._stalled = ""  # what was said of its silence
+        self._noticed = asyncio.Event()  # something was recorded
         self._vendor_session: str | None = None
         self._kind = ""
+        self._context: Context  # of the driver, once there is one
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> int:
@@ -137,6 +148,9 @@ class Worker:
         units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
         env = environment(os.environ, hired.agent, hired.env, self._launch.secrets)
         limits = config.load(home).limits
+        never = Silence(*[float("inf")] * 4)  # a script may sleep as long as it likes
+        silence = Silence(limits.stall, limits.idle, limits.stall_in_tool, limits.idle_in_tool)
+        self._governor = Governor(spec.budget, never if spec.kind in PROGRAMS else silence)
         self._tools = ToolHost(
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
             hold=None if spec.kind in PROGRAMS else limits.hold, children=limits.children, blob_limit=limits.blob,
@@ -146,21 +160,27 @@ class Worker:
             shared=shared_folder(home, spec.kind), tools=self._tools, gate=self._gate, env=env,
         )  # fmt: skip
         driver: Driver = _driver(spec)(context)
+        self._context = context
         if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):
             await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl)
         await self._awake.wait()
+        await self._start(driver)
+        return await self._prompts(spec.task, keep=spec.keep)
+
+    async def _start(self, driver: Driver) -> None:
         self._driver = driver
         await driver.start()
         if self._paused:
             await driver.freeze()
-        return await self._prompts(driver, spec.task, keep=spec.keep)
 
-    async def _prompts(self, driver: Driver, task: JSON, *, keep: bool) -> Turn:
+    async def _prompts(self, task: JSON, *, keep: bool) -> Turn:
         """The task and all follow-ups; the last turn."""
         if isinstance(task, str) and self._kind not in PROGRAMS:
             self._gate.record(Message(role="user", text=task))
-        turn = Turn("done") if task is None and keep else await self._prompt(driver, task)
-        while (keep or turn.status != "failed") and not self._stopped.done():
+        turn = Turn("done") if task is None and keep else await self._prompt(task)
+        if turn.reason == "resume_rejected" and self._governor and not self._governor.calls:
+            turn = await self._afresh(turn, task)
+        while (keep or turn.status != "failed") and not self._verdict and not self._stopped.done():
             mail = self._inbox.take()
             if mail is None and not keep:
                 break
@@ -169,22 +189,105 @@ class Worker:
                 mail = await self._inbox.wait()
                 self._background(self._status("running"))
             self._gate.record(StateSet(store="inbox", key=str(mail.seq), after="taken"))
-            turn = await self._prompt(driver, mail.text)
+            turn = await self._prompt(mail.text)
         return turn
 
-    async def _prompt(self, driver: Driver, task: JSON) -> Turn:
+    async def _afresh(self, rejected: Turn, task: JSON) -> Turn:
+        """The vendor does not have the session that was to be resumed. Nothing was done yet: begin a new one, and say so."""
+        self._gate.record(Guard(rule="resume", detail=f"{rejected.error} A fresh session is begun."), status="warned")
+        if self._driver:
+            await self._driver.close()
+        spec = msgspec.structs.replace(self._context.spec, resume=None)
+        self._context = replace(self._context, spec=spec)
+        await self._start(_driver(spec)(self._context))
+        return await self._prompt(task)
+
+    async def _prompt(self, task: JSON) -> Turn:
+        """One prompt to its end, tried again where that is safe and may help."""
+        attempt = 1
+        while True:
+            turn = await self._once(task)
+            wait = self._wait_before_next(turn, attempt)
+            if wait is None or self._stopped.done():
+                return turn
+            seconds, why = wait
+            self._gate.record(Error(kind=turn.reason, message=f"{why} {turn.error}".strip()), status="retry")
+            self._background(self._status("idle", why))
+            await asyncio.sleep(seconds)
+            self._background(self._status("running"))
+            if turn.reason in LIMITED and self._governor and self._governor.calls:
+                task = "Go on where you were interrupted."
+            attempt += turn.reason not in LIMITED
+
+    def _wait_before_next(self, turn: Turn, attempt: int) -> tuple[float, str] | None:
+        """s until the next try and what is said of it; None: this was the last."""
+        spec, governor = self._context.spec, self._governor
+        if turn.status != "failed" or self._verdict or governor is None or self._kind in PROGRAMS:
+            return None
+        if turn.reason in LIMITED and spec.wait_limits and (turn.resets or turn.reason == "rate_limit"):
+            seconds = max(1.0, turn.resets - time.time()) if turn.resets else UNKNOWN_RESET
+            return seconds, f"Waits {seconds:.0f} s for its limit to reset."
+        again = retry_after(turn.reason, attempt, spec.retries, governor.calls)
+        return None if again is None else (again, f"Tries again in {again:g} s.")
+
+    async def _once(self, task: JSON) -> Turn:
         await self._awake.wait()
+        assert self._driver is not None and self._governor is not None
+        driver, governor = self._driver, self._governor
+        if used_up := governor.verdict(time.monotonic()):
+            self._verdict = used_up
+            return Turn("failed", reason=used_up.reason, error=used_up.text)
         self._prompting = True
+        governor.begin(time.monotonic())
+        watching = asyncio.create_task(self._govern(driver, governor), name="agentlab-governor")
         try:
             turn = await driver.prompt(task)
         finally:
             self._prompting = False
+            watching.cancel()
+            governor.end(time.monotonic())
+            self._say_silence("")
+        if "cost" in turn.usage:
+            governor.spent(turn.usage["cost"])
+        if self._verdict:
+            turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text)
         for what, much in turn.usage.items():
             self._usage[what] = self._usage.get(what, 0) + much
         if turn.vendor_session and turn.vendor_session != self._vendor_session:
             self._vendor_session = turn.vendor_session
             self._background(self._status("running"))
         return turn
+
+    # --- what it may use up ------------------------------------------------------------------------------------
+
+    def _recorded(self, body: AnyBody, columns: dict[str, Any]) -> None:
+        if self._governor and not isinstance(body, Guard):
+            self._governor.see(body, columns, time.monotonic())
+            self._noticed.set()
+
+    async def _govern(self, driver: Driver, governor: Governor) -> None:
+        """Beside a turn: say that it has stalled; end it when its budget or its time is up."""
+        while True:
+            now = time.monotonic()
+            if self._gate.asking:
+                governor.go_on_waiting(now)
+            if verdict := governor.verdict(now):
+                self._verdict = verdict
+                self._gate.record(Guard(rule=verdict.reason, detail=verdict.text), status="denied")
+                await _quietly(driver.interrupt(), "interrupting the agent")
+                return
+            self._say_silence(governor.stalled(now))
+            self._noticed.clear()
+            try:
+                async with asyncio.timeout(min(governor.next(now), NOTICE)):
+                    await self._noticed.wait()
+            except TimeoutError:
+                pass
+
+    def _say_silence(self, said: str) -> None:
+        if said != self._stalled:
+            self._stalled = said
+            self._gate.record(Guard(rule="stall", detail=said or "it goes on"), status="warned" if said else "over")
 
     # --- its end -----------------------------------------------------------------------------------------------
 
@@ -264,6 +367,8 @@ class Worker:
             elif order == "pause" and not self._paused and not self._stopped.done():
                 self._paused = True
                 self._awake.clear()
+                if self._governor:
+                    self._governor.pause(time.monotonic())
                 if self._driver:
                     await _quietly(self._driver.freeze(), "pausing the agent")
                 self._background(self._status("paused"))
@@ -271,6 +376,8 @@ class Worker:
                 self._paused = False
                 if self._driver:
                     await _quietly(self._driver.thaw(), "resuming the agent")
+                if self._governor and self._prompting:
+                    self._governor.go_on(time.monotonic())
                 self._awake.set()
                 self._background(self._status("running"))
 

@@ -76,7 +76,7 @@ def test_a_named_run_is_found_or_opened_and_keeps_its_folder(ip, stage: Stage, t
     ("line", "says"),
     [
         ("spwan script x", "no command 'spwan'. Did you mean spawn"),
-        ("spawn scrpt x", "no agents of kind 'scrpt'. There are: claude, python, script"),
+        ("spawn scrpt x", "no agents of kind 'scrpt'. There are: .*claude.*python, script"),
         ("spawn script --nmae a x", "no option --nmae. Did you mean --name"),
         ("spawn script --ttl soon x", "'soon' is not a valid float"),
         ("spawn script --env novalue x", "--env wants KEY=VALUE"),

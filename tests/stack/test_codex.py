@@ -88,3 +88,18 @@ def test_a_later_agent_resumes_a_session_of_an_earlier_one(
     assert again.wait(120).check().output == "I do"
     assert again.row()["vendor_session"] == session
     assert "4711" in json.dumps(model.turns[-1].body)
+
+
+def test_an_agent_that_has_ended_goes_on_where_it_was(
+    lab: agentlab.Lab, work: Path, codex: dict[str, Any], model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in codex["env"].items():
+        monkeypatch.setenv(f"TEST_{key}", value)
+    env = {key: f"env:TEST_{key}" for key in codex["env"]}
+    first = lab.spawn("codex", do({"say": "remember 4711"}), name="cody", workdir=work, model="gpt-5.5", env=env)
+    first.wait(120).check()
+    again = first.resume(do({"write": ["a.txt", "still me"]}, {"say": "I do"}))
+    assert again.wait(120).check().output == "I do"
+    assert again.row()["vendor_session"] == first.row()["vendor_session"]
+    assert "4711" in json.dumps(model.turns[-1].body)
+    assert (work / "a.txt").read_text() == "still me"

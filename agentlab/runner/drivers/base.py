@@ -39,6 +39,7 @@ class Turn:
     vendor_session: str | None = None
     exit_code: int | None = None
     last_lines: str = ""
+    resets: float | None = None  # s since the epoch: when the limit that it ran into resets, where the vendor says so
 
 
 class Driver(Protocol):

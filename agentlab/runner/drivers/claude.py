@@ -281,7 +281,8 @@ class ClaudeDriver:
         if result.is_error:
             facts = f"{said} {result.subtype} {result.terminal_reason}"
             failure = classify(facts, status=result.api_error_status, login=setup.LOGIN)
-            return _failed(said, failure, usage=usage, vendor_session=self._session)
+            resets = self._recorder.resets if failure.reason in ("rate_limit", "quota") else None
+            return _failed(said, failure, usage=usage, vendor_session=self._session, resets=resets)
         return Turn("done", output=result.result, usage=usage, vendor_session=self._session)
 
     def _went(self, prompt: _Prompt) -> Turn:

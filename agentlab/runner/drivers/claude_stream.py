@@ -35,6 +35,7 @@ class Recorder:
         self._denied: set[str] = set()
         self._answered: set[str] = set()
         self.meter = Meter()
+        self.resets: float | None = None  # s since the epoch: when the limit that was run into resets
 
     def take(self, message: object) -> None:
         match message:
@@ -122,6 +123,7 @@ class Recorder:
         if info.resets_at:
             detail += f", resets at {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(info.resets_at))}"
         if info.status == "rejected":
+            self.resets = float(info.resets_at) if info.resets_at else None
             self._gate.record(Error(kind="rate_limit", message=detail), status="error")
         elif info.status == "allowed_warning":
             self._gate.record(Guard(rule="rate_limit", detail=detail), status="warned")

@@ -72,6 +72,7 @@ class CodexDriver:
         self._gone: Turn | None = None
         self._session = context.spec.resume
         self._model = context.spec.model or ""
+        self._resets: float | None = None  # when the limit that was run into resets
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -260,7 +261,8 @@ class CodexDriver:
             case "interrupted":
                 return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)
         said, failure = _failure_of(closed.get("error"))
-        return _failed(said, failure, usage=usage, vendor_session=session)
+        resets = self._resets if failure.reason in ("rate_limit", "quota") else None
+        return _failed(said, failure, usage=usage, vendor_session=session, resets=resets)
 
     def _end(self, closed: Params | None) -> None:
         if self._prompt and not self._prompt.ended.done():
@@ -383,6 +385,7 @@ class CodexDriver:
         if not reached:
             return
         resets = [w["resetsAt"] for w in (limits.get("primary"), limits.get("secondary")) if w and w.get("resetsAt")]
+        self._resets = float(max(resets)) if resets else None
         when = time.strftime(", resets at %Y-%m-%d %H:%M:%SZ", time.gmtime(max(resets))) if resets else ""
         self._context.gate.record(Error(kind="rate_limit", message=f"{reached}{when}"), status="error")
 

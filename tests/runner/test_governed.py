@@ -1,0 +1,166 @@
+"""What the runner does around a driver whose agent uses up its budget, goes silent, or fails for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_plane import FakePlane, until
+from tiny_driver import TinyDriver
+
+from agentlab import kinds
+from agentlab.core.events import AgentEnd, Budget, Error, Guard, ModelCall
+from agentlab.runner import governor, worker
+from agentlab.runner.drivers.base import Turn
+from agentlab.runner.worker import Worker
+
+
+class Spender(TinyDriver):
+    """Tasks beside those of `TinyDriver`: `spend N`, `quiet`, `flaky N` (fails N times), `limited N`, `rejected`."""
+
+    tries = 0
+
+    async def _spend(self, much: str) -> Turn:
+        self.context.gate.record(ModelCall(provider="x"), tok_in=int(much), tok_out=1)
+        return await self._wait("")
+
+    async def _quiet(self, _: str) -> Turn:
+        self._interrupted.clear()
+        await self._interrupted.wait()
+        return Turn("cancelled", reason="cancelled")
+
+    async def _flaky(self, times: str) -> Turn:
+        type(self).tries += 1
+        if self.tries <= int(times):
+            return Turn("failed", error="no route", reason="network")
+        return Turn("done", output=self.tries)
+
+    async def _limited(self, times: str) -> Turn:
+        type(self).tries += 1
+        if self.tries <= int(times):
+            return Turn("failed", error="too many", reason="rate_limit", resets=1.0)
+        return Turn("done", output=self.tries)
+
+    async def _rejected(self, _: str) -> Turn:
+        if self.context.spec.resume:
+            return Turn("failed", error="No such session.", reason="resume_rejected")
+        return Turn("done", output="fresh")
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
+    (tmp_path / "work").mkdir()
+    plane = FakePlane(tmp_path / "home", tmp_path / "work")
+    await plane.come_up()
+    yield plane
+    await plane.go_down()
+
+
+Run = Callable[..., "asyncio.Task[int]"]
+
+
+@pytest.fixture
+async def run(plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
+    monkeypatch.setitem(kinds.DRIVERS, "tiny", "test_governed:Spender")
+    monkeypatch.setattr(governor, "RETRY_AFTER", (0.01,))
+    monkeypatch.setattr(Spender, "tries", 0)
+    tasks: list[asyncio.Task[int]] = []
+
+    def run(task: str, **spec: Any) -> asyncio.Task[int]:
+        tasks.append(asyncio.create_task(Worker(plane.hire("a", "tiny", task=task, **spec)).run()))
+        return tasks[-1]
+
+    yield run
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def end_of(plane: FakePlane) -> AgentEnd:
+    return next(e.body for e in plane.events if isinstance(e.body, AgentEnd))
+
+
+def of(plane: FakePlane, kind: type[Any]) -> list[Any]:
+    return [event for event in plane.events if isinstance(event.body, kind)]
+
+
+async def test_an_agent_that_has_used_up_its_tokens_is_interrupted_and_says_so(plane: FakePlane, run: Run) -> None:
+    await run("spend 500", budget=Budget(tokens=400))
+    end = end_of(plane)
+    assert (plane.status("r1/a"), end.reason) == ("failed", "budget")
+    assert end.error == "It has used 501 of 400 tokens (--max-tokens)."
+    assert end.usage == {"in": 1}, "the turn was closed, not cut"
+    assert [(g.body.rule, g.status) for g in of(plane, Guard)] == [("budget", "denied")]
+    assert Spender.last.calls[-2:] == ["interrupt", "close"]
+
+
+async def test_an_agent_that_has_worked_long_enough_is_interrupted(plane: FakePlane, run: Run) -> None:
+    await run("wait", budget=Budget(time=0.2))
+    assert end_of(plane).reason == "budget"
+
+
+async def test_a_follow_up_to_an_agent_without_budget_is_not_begun(plane: FakePlane, run: Run) -> None:
+    going = run("echo hello", budget=Budget(cost=0.4), keep=True)  # which costs 0.5
+    await until(lambda: plane.status("r1/a") == "idle")
+    plane.say("r1/a", "send", "echo again", seq=1)
+    await going
+    assert (plane.status("r1/a"), end_of(plane).reason) == ("failed", "budget")
+    assert "prompt echo again" not in Spender.last.calls
+
+
+async def test_a_silent_agent_is_shown_as_stalled_and_then_ended(
+    plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plane.home / "config.toml").write_text("[limits]\nstall = 0.1\nidle = 600.0\n")
+    going = run("quiet")
+    await until(lambda: plane.state.agents["r1/a"].alert)
+    assert plane.state.agents["r1/a"].alert == "stalled: nothing heard"
+    Spender.last._interrupted.set()
+    await going
+    assert [g.status for g in of(plane, Guard)] == ["warned", "over"]
+    assert plane.state.agents["r1/a"].alert == ""
+
+
+async def test_a_silence_that_lasts_is_the_end(plane: FakePlane, run: Run) -> None:
+    (plane.home / "config.toml").write_text("[limits]\nstall = 0.1\nidle = 0.3\n")
+    await run("quiet")
+    end = end_of(plane)
+    assert (plane.status("r1/a"), end.reason) == ("failed", "idle")
+    assert end.error.startswith("Nothing was heard of it for")
+
+
+async def test_a_failure_that_may_pass_is_tried_again_where_everybody_can_see_it(plane: FakePlane, run: Run) -> None:
+    await run("flaky 2", retries=2)
+    assert (plane.status("r1/a"), end_of(plane).output) == ("done", 3)
+    assert [(e.body.kind, e.status) for e in of(plane, Error)] == [("network", "retry")] * 2
+
+
+async def test_it_is_not_tried_for_ever(plane: FakePlane, run: Run) -> None:
+    await run("flaky 9", retries=1)
+    assert (plane.status("r1/a"), end_of(plane).reason, Spender.tries) == ("failed", "network", 2)
+
+
+async def test_a_rate_limit_is_waited_out_only_where_that_was_asked_for(plane: FakePlane, run: Run) -> None:
+    await run("limited 1", retries=5)
+    assert (plane.status("r1/a"), end_of(plane).reason) == ("failed", "rate_limit")
+
+
+async def test_a_rate_limit_is_waited_out_and_shown(plane: FakePlane, run: Run) -> None:
+    await run("limited 1", wait_limits=True)
+    assert (plane.status("r1/a"), end_of(plane).output) == ("done", 2)
+    assert "its limit to reset" in of(plane, Error)[0].body.message
+
+
+async def test_a_rejected_resume_is_said_and_a_fresh_session_begun(plane: FakePlane, run: Run) -> None:
+    await run("rejected", resume="gone")
+    assert (plane.status("r1/a"), end_of(plane).output) == ("done", "fresh")
+    (guard,) = of(plane, Guard)
+    assert (guard.body.rule, guard.status) == ("resume", "warned")
+    assert "No such session." in guard.body.detail
+
+
+def test_the_worker_looks_at_quiet_agents_often_enough_to_see_questions() -> None:
+    assert governor.Silence().said > worker.NOTICE

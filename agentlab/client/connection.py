@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 PATIENCE = 60.0  # s that a request is repeated after its link was lost, or its outcome unknown
 CONNECT = 10.0  # s for one attempt to shake hands
-RESTART = 5.0  # s that a plane which was stopped on purpose may be away: perhaps it is being restarted
+RESTART = 5.0  # s that there may be no plane after one was lost: perhaps it is being restarted
 
 
 class Connection:
@@ -82,13 +82,13 @@ class Connection:
 
     async def _request(self, body: AnyRequest, *, start: bool) -> AnyResponse:
         give_up: float | None = None
-        stopped: float | None = None
+        lost_at: float | None = None
         pause = 0.02
         while True:
             try:
                 link = await self.link(start=start)
             except PlaneUnavailable:
-                if stopped is None or self.closed or time.monotonic() > stopped + RESTART:
+                if lost_at is None or self.closed or time.monotonic() > lost_at + RESTART:
                     raise
                 await asyncio.sleep(pause)
                 continue
@@ -99,9 +99,9 @@ class Connection:
                 lost = link.closed.done() and not isinstance(error, VersionMismatch)
                 if not (lost or isinstance(error, OutcomeUnknown)) or self.closed or time.monotonic() > give_up:
                     raise
+                lost_at = lost_at or time.monotonic()
                 if discovery.stopped_on_purpose(self.target.home):
                     start = False  # a wait that was under way does not undo `agentlab daemon stop`
-                    stopped = stopped or time.monotonic()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 

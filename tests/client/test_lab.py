@@ -155,7 +155,7 @@ def test_a_spawn_that_is_refused_leaves_no_open_run(lab: Lab, stage: Stage) -> N
 
 
 def test_an_unknown_kind_says_which_there_are(lab: Lab) -> None:
-    with pytest.raises(agentlab.BadRequest, match="claude, .*python, script") as caught:
+    with pytest.raises(agentlab.BadRequest, match=r"claude, .*python, script") as caught:
         lab.run("x").spawn("cursor", "do it")
     assert "agentlab.drivers" in str(caught.value)
 

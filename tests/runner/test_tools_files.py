@@ -360,7 +360,7 @@ async def test_long_values_go_to_the_store(tool_lab):
 @pytest.mark.parametrize(
     ("tool", "args", "says"),
     [
-        ("write", {"path": "n", "content": "x"}, "no option 'content'.*path, data"),
+        ("write", {"path": "n", "colour": "x"}, "no option 'colour'.*path, data"),
         ("write", {"path": "n"}, "'data' is missing"),
         ("read", {"path": 1}, "read: .*str"),
         ("run", {"argv": []}, "run: "),

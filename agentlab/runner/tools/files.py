@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from agentlab.core.events import Artifact, FileDelete, FileRead, FileRename, FileWrite
-from agentlab.errors import BadRequest, NotFound, PatchFailed, StaleBase
+from agentlab.errors import BadRequest, NotFound, StaleBase
 from agentlab.paths import Workspace
 
 from . import patch as unified
@@ -21,6 +21,7 @@ from .fence import Fences
 from .grants import Grants
 from .ledger import Ledger
 from .parts import Part, hash_of, scan_part
+from .replace import replaced
 from .results import Change, digest
 from .texts import decode, encode, plain
 from .watch import Watch
@@ -106,7 +107,9 @@ class Files:
     async def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Change:
         name = self._workspace.locate(path).name
         async with self._turn(name):
-            return await self._put(name, lambda now: _replaced(_text(now, name), old, new, all, name))
+            return await self._put(
+                name, lambda now: encode(replaced(_text(now, name), old, new, all=all, name=name), name)
+            )
 
     async def patch(self, path: str, diff: str) -> Change:
         name = self._workspace.locate(path).name
@@ -332,22 +335,6 @@ def _text(now: Now | None, name: str) -> str:
     if now.data is None:
         raise BadRequest(f"{name} has {now.size} bytes: too large to change in place. Use a program through run.")
     return decode(now.data, name)
-
-
-def _replaced(text: str, old: str, new: str, all: bool, name: str) -> bytes:
-    if not old:
-        raise BadRequest("The text to replace is empty. Give the exact text, or use write.")
-    if old == new:
-        raise BadRequest("The text to replace and its replacement are the same.")
-    count = text.count(old)
-    if count == 0:
-        raise PatchFailed(f"The text to replace is not in {name}. Read it again and give it to the letter.", hunk=old)
-    if count > 1 and not all:
-        raise PatchFailed(
-            f"The text to replace is {count} times in {name}. Give more of what surrounds it, or pass all=True.",
-            hunk=old,
-        )
-    return encode(text.replace(old, new), name)
 
 
 def _lines(text: str, start: int | None, end: int | None) -> str:

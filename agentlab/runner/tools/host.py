@@ -22,8 +22,8 @@ from agentlab.paths import Workspace, problem
 from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate, Permission, Verdict
 
+from . import aliases, policy, waits
 from . import catalogue as offered
-from . import policy, waits
 from .catalogue import ToolSpec
 from .fence import Fences
 from .files import Files
@@ -147,6 +147,7 @@ class ToolHost:
         actor: the subagent that calls, where it is one. queued: told its place whenever it waits in a queue. Raises what the tool raises; every call is recorded with how
         it ended, also one that makes no sense.
         """
+        name, args = aliases.ours(name, args)
         if name not in offered.TOOLS:
             known = ", ".join(tool.name for tool in self.catalogue())
             raise BadRequest(f"There is no tool {name!r}. There are: {known}.")

@@ -1,0 +1,69 @@
+"""Other spellings of our tools: names and arguments that models know from their vendors' own programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentlab.core.events import JSON
+
+NAMES: dict[str, str] = {
+    "Read": "read",
+    "read_file": "read",
+    "Write": "write",
+    "write_file": "write",
+    "Edit": "edit",
+    "replace": "edit",
+    "Glob": "list",
+    "glob": "list",
+    "LS": "list",
+    "list_directory": "list",
+    "Grep": "search",
+    "grep": "search",
+    "grep_search": "search",
+    "search_file_content": "search",
+}
+"""Tools of Claude Code, Gemini and opencode, by the one of ours that does the same."""
+
+_PATH = {"file_path": "path", "filePath": "path", "absolute_path": "path"}
+_DIRECTORY = {"dir_path": "path"}
+
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "read": _PATH,
+    "write": {**_PATH, "content": "data"},
+    "edit": {
+        **_PATH,
+        "old_string": "old",
+        "oldString": "old",
+        "new_string": "new",
+        "newString": "new",
+        "replace_all": "all",
+        "replaceAll": "all",
+    },
+    "delete": _PATH,
+    "list": _DIRECTORY,
+    "search": {**_DIRECTORY, "pattern": "regex", "include": "glob"},
+}
+
+
+def ours(name: str, args: Mapping[str, JSON]) -> tuple[str, dict[str, JSON]]:
+    """A call in our own words. What is unknown, or given in both spellings, stays as it is and is refused later."""
+    name = NAMES.get(name, name)
+    table = ARGUMENTS.get(name, {})
+    out: dict[str, JSON] = {}
+    for key, value in args.items():
+        known = table.get(key, key)
+        out[key if known in out or (known != key and known in args) else known] = value
+    return name, _lines(out) if name == "read" else out
+
+
+def _lines(args: dict[str, JSON]) -> dict[str, JSON]:
+    """offset (first line, from 1) and limit (how many) as start and end."""
+    offset, limit = args.get("offset"), args.get("limit")
+    given = [value for value in (offset, limit) if value is not None]
+    if not given or "start" in args or "end" in args:
+        return args
+    if any(not isinstance(value, int) or isinstance(value, bool) for value in given) or limit == 0:
+        return args
+    rest = {key: value for key, value in args.items() if key not in ("offset", "limit")}
+    start = max(offset, 1) if isinstance(offset, int) else 1
+    return {**rest, "start": start} | ({"end": start + limit - 1} if isinstance(limit, int) else {})

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from agentlab.core.policy import Rule
 from agentlab.errors import BadRequest
 
 
@@ -61,6 +62,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     local: Local = Local()
     clis: dict[str, CLIProfile] = {}
+    policy: tuple[Rule, ...] = ()  # what answers for a person, see `core.policy`
     http: bool = True  # serve the HTTP API on loopback
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, Refused
 
-from . import approvals, runs
+from . import approvals, policy, runs
 from . import events as e
 from . import units as names
 from .claims import claim, granted, release_all
@@ -58,6 +58,8 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
     _check_kind(turn, spec)
     if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
         raise BadRequest(f"claims_policy={spec.claims_policy!r}: choose one of {', '.join(runs.POLICIES)}.")
+    for rule in spec.permissions:
+        policy.parse(rule)
     if not 0 < spec.ttl < math.inf:
         raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds, and ends.")
     spec = msgspec.structs.replace(spec, claims=tuple(names.canonical(unit) for unit in spec.claims))

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from agentlab.errors import BadRequest, NotFound, OutsideWorkspace, Refused
 
+from . import policy, risk
 from . import units as names
 from .commands import Answer, AnyReply, Ask, Created, Done, Withdraw
 from .events import Approval, Mode, Standing
 from .locks import describe, nodes_of
 from .moves import asking, go_on, move
-from .rows import Question
+from .policy import Act, Decision, Layers
+from .rows import Agent, Question
 from .runs import move_task
 from .turn import PLANE, Turn
 
@@ -22,6 +26,10 @@ KINDS: Final = ("question", "permission", "login")
 ANSWERS: Final = ("approved", "denied", "answered")
 SCOPES: Final = ("once", "session", "always")
 
+POLICY: Final = "policy"
+"""Who answered, where a rule did."""
+
+_DECIDED: Final = {"approve": "approved", "reject": "denied"}
 _LAST = (sys.maxsize,)  # a place in a queue behind everybody
 
 
@@ -40,11 +48,29 @@ def ask(turn: Turn, c: Ask) -> AnyReply:
             f"timeout={c.timeout}: a question waits more than 0 seconds, and ends; None: as long as it takes."
         )
     units = tuple(dict.fromkeys(_spelled(unit) for unit in c.units))
+    locks = tuple(standing(turn, agent.run_id, units))
+    level, risks = "low", tuple[str, ...]()
+    decided, timeout = Decision("ask"), c.timeout
+    if c.kind == "permission":
+        level, risks = _risk(turn, agent, c, units, locks)
+        decided = policy.decide(_act(turn, agent, c, units, level), _layers(turn, agent, c))
+    rule = decided.rule
+    if decided.action == "escalate":
+        level, risks = "high", (*risks, f"escalated{f': {rule.reason}' if rule and rule.reason else ''}")
+    if rule is not None and rule.timeout is not None:
+        timeout = min(rule.timeout, timeout or rule.timeout)
     body = Approval(
         approval=c.approval, kind=c.kind, question=c.question, options=c.options, tool=c.tool, units=units,
-        input=c.input, diff=c.diff, locks=tuple(standing(turn, agent.run_id, units)),
-        expires=None if c.timeout is None else turn.now.wall + int(c.timeout * 1e9),
+        input=c.input, diff=c.diff, risk=level, risks=risks, locks=locks, rule="" if rule is None else str(rule),
+        expires=None if timeout is None else turn.now.wall + int(timeout * 1e9),
     )  # fmt: skip
+    if decided.action in _DECIDED:
+        body = msgspec.structs.replace(body, by=POLICY, answer=rule.reason if rule else "", expires=None)
+        turn.emit(
+            agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=c.tool or None,
+            unit=", ".join(units) or None, status=_DECIDED[decided.action],
+        )  # fmt: skip
+        return Created(id=c.approval)
     turn.emit(
         agent.run_id, agent.agent_id, body, task_id=agent.task_id, name=c.tool or None, unit=", ".join(units) or None,
         status="asked",
@@ -78,6 +104,12 @@ def answer(turn: Turn, c: Answer) -> AnyReply:
             f"Only a permission for a tool can be remembered; {c.approval} is to be answered once.", approval=c.approval
         )
     turn.live(question.agent)
+    if c.scope != "once" and policy.remembered(c.status, question.tool, question.units, question.input) is None:
+        raise BadRequest(
+            f"{c.approval} is to be answered once: its command cannot be read without running it, so it cannot be told what "
+            f"the same again would be.",
+            approval=c.approval,
+        )
     _end(turn, question, c.status, answer=c.answer, by=c.by, scope=c.scope, rid=c.rid)
     return Done()
 
@@ -116,6 +148,28 @@ def standing(turn: Turn, run_id: str, units: tuple[str, ...]) -> Iterator[Standi
         tickets = turn.state.locks.blockers("", nodes, _LAST)
         for ticket, blocker in zip(tickets, describe(tickets, nodes), strict=True):
             yield Standing(unit=blocker.unit, owner=ticket.owner, mode=ticket.mode, waits=blocker.waits)
+
+
+def _risk(
+    turn: Turn, agent: Agent, c: Ask, units: tuple[str, ...], locks: tuple[Standing, ...]
+) -> tuple[str, tuple[str, ...]]:
+    held = [unit for ticket in turn.state.locks.held_by(agent.agent) for unit in ticket.units]
+    unclaimed = [unit for unit in units if not any(names.covers(mine, unit) for mine in held)]
+    others = dict.fromkeys(turn.who(s.owner, agent.run_id) for s in locks if s.owner != agent.agent and not s.waits)
+    return risk.assess(c.tool, units, c.input, unclaimed=unclaimed, others=others)
+
+
+def _act(turn: Turn, agent: Agent, c: Ask, units: tuple[str, ...], level: str) -> Act:
+    root = turn.state.runs[agent.run_id].root
+    return Act(agent=agent.name, tool=c.tool, units=units, input=c.input, workspace=root, risk=level)
+
+
+def _layers(turn: Turn, agent: Agent, c: Ask) -> Layers:
+    session = tuple(turn.state.sessions.get(agent.agent, ()))
+    return Layers(
+        spec=tuple(policy.parse(text) for text in agent.spec.permissions), home=turn.rules.policy, workspace=c.rules,
+        remembered=session + turn.rules.remembered,
+    )  # fmt: skip
 
 
 def _spelled(unit: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .events import JSON, AgentSpec, AnyBody, Blocker, Mode, Priority, Revocation
+from .policy import Rule
 
 
 class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -212,6 +213,7 @@ class Ask(Command, frozen=True, tag="ask"):
     input: JSON = None
     diff: str | None = None  # hash of a blob
     timeout: float | None = None  # s until it ends as `expired`
+    rules: tuple[Rule, ...] = ()  # of the workspace: they only make it stricter
 
 
 class Withdraw(Command, frozen=True, tag="withdraw"):

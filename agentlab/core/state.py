@@ -16,6 +16,7 @@ from . import units as names
 from .commands import Mail
 from .events import Event
 from .locks import LockTable, Nodes, Ticket, describe, nodes_of
+from .policy import Rule, remembered
 from .rows import ENDED, Agent, ArtifactRow, Question, Run, Runtime, Task
 from .units import Chain, chain
 
@@ -43,6 +44,9 @@ class State:
         self.artifacts: dict[str, ArtifactRow] = {}  # by run:seq
         self.locks = LockTable()
         self.asked: dict[str, Question] = {}  # the approvals that are open
+        self.sessions: dict[
+            str, list[Rule]
+        ] = {}  # agent -> what a person allowed or forbade it for its life, the newest first
         self.revoked: dict[str, list[e.Revocation]] = {}  # owner -> what a person took from it, the newest last
         self.latest: dict[tuple[str, str], str] = {}  # (run, name) -> the newest agent of that name
         self.changed: set[tuple[str, str]] = set()  # (table, key), since the last `take_changes`
@@ -102,8 +106,10 @@ class State:
             del self.approvals[key]
             self.asked.pop(key, None)
             self.changed.add(("approvals", key))
-        for owner in [owner for owner in self.revoked if owner.startswith(f"{run_id}/")]:
-            del self.revoked[owner]
+        by_owner: tuple[dict[str, Any], ...] = (self.revoked, self.sessions)
+        for kept in by_owner:
+            for owner in [owner for owner in kept if owner.startswith(f"{run_id}/")]:
+                del kept[owner]
         self.requests = {rid: made for rid, made in self.requests.items() if made[0] != run_id}
         if self.runs.pop(run_id, None):
             self.changed.add(("runs", run_id))
@@ -432,6 +438,9 @@ class State:
             found.scope, found.rid, found.answered = body.scope, body.rid, event.ts
             found.rule = body.rule or found.rule
             self.asked.pop(body.approval, None)
+            rule = remembered(found.status, found.tool, found.units, found.input) if found.scope == "session" else None
+            if rule is not None:
+                self.sessions.setdefault(found.agent, []).insert(0, rule)
         self.changed.add(("approvals", body.approval))
 
     # --- helpers -----------------------------------------------------------------------------------------------

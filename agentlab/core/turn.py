@@ -11,6 +11,7 @@ from agentlab.errors import NotFound, Refused
 from .events import AnyBody, Event
 from .leases import Leases
 from .locks import who
+from .policy import Rule
 from .rows import ENDED, Agent, Run
 from .state import State
 
@@ -35,6 +36,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     queued: float = 7200.0
     idle_run: float = 7200.0
     pause_hold: float = 1800.0
+    policy: tuple[Rule, ...] = ()  # the home's
+    remembered: tuple[Rule, ...] = ()  # answers of people that were to be remembered
 
 
 class Turn:

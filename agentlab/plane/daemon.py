@@ -33,6 +33,7 @@ from .engine import Engine
 from .feed import Feed
 from .handler import PlaneHandler
 from .http import serve_http
+from .policies import Policies
 from .supervisor import Supervisor
 from .sweeper import Sweeper, dress
 from .workspaces import Workspaces
@@ -75,6 +76,7 @@ class Plane:
             path = self.home / DATABASE
             self.engine = Engine(SqliteStore(path), rules(self.config))
             await self.engine.start()
+            Policies(self.engine, self.home)
             stack.push_async_callback(self.engine.close)
             await self.engine.submit(StartRun(run_id=PLANE, name=PLANE, root="/", host=self.runtimes[0].host))
             authority = Authority(self.token, home_secret(self.home))

@@ -52,6 +52,7 @@ class Engine:
         self.failure: str = ""  # why nothing is decided at the moment
         self.on_commit: list[Committed] = []  # called with each durable batch, in order
         self.on_rebuild: list[Callable[[], None]] = []  # called after the state was folded anew
+        self.on_ask: Callable[[], None] = lambda: None  # before a question is decided
         self.last_commit = 0.0  # monotonic
         self._batch = Batch()
         self._answers: list[tuple[Answered, c.AnyReply | AgentlabError]] = []
@@ -141,6 +142,8 @@ class Engine:
 
     def _decide(self, command: c.AnyCommand, answered: Answered) -> None:
         try:
+            if isinstance(command, c.Ask):
+                self.on_ask()
             reply, events = decide(self.state, self.leases, command, self.now(), self.rules)
         except Exception:
             # A defect of ours: the state may be half changed. What is in the log is right, so fold it again.

@@ -26,6 +26,7 @@ from agentlab.core.commands import (
     Withdraw,
 )
 from agentlab.core.events import JSON, AnyBody, Blob, Mode, Revocation
+from agentlab.core.policy import Rule
 from agentlab.errors import (
     AgentlabError,
     BadRequest,
@@ -208,7 +209,7 @@ class PlaneGate:
             raise Refused(f"{question!r} was {verdict.answer}{f': {verdict.reason}' if verdict.reason else ''}.")
         return verdict.answer
 
-    async def approve(self, request: Permission) -> Verdict:
+    async def approve(self, request: Permission, rules: tuple[Rule, ...] = ()) -> Verdict:
         approval = f"{self.hired.agent_id}-{secrets.token_hex(3)}"
         diff = None if request.diff is None else await self.keep(request.diff.encode("utf-8", "surrogateescape"))
         asked = self._uplink.named(
@@ -216,7 +217,7 @@ class PlaneGate:
                 Ask(
                     agent=self.owner, approval=approval, question=request.question, kind=request.kind,
                     options=request.options, tool=request.tool, units=request.units, input=request.input, diff=diff,
-                    timeout=request.timeout,
+                    timeout=request.timeout, rules=rules,
                 )
             )
         )  # fmt: skip

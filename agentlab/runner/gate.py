@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agentlab.core.commands import Granted, Queued
 from agentlab.core.events import JSON, AnyBody, Mode, Revocation
+from agentlab.core.policy import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +97,9 @@ class Gate(Protocol):
     async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
         """Wait for a person's answer. Raises Refused: it was denied, or never answered."""
 
-    async def approve(self, request: Permission) -> Verdict:
+    async def approve(self, request: Permission, rules: tuple[Rule, ...] = ()) -> Verdict:
         """Return when a rule, a person or the timeout has decided; never allowed by anything else. A plane that is away is waited
-        for; one that will not have this agent any more has not allowed it. Cancelling the call takes the question back."""
+        for; one that will not have this agent any more has not allowed it. Cancelling the call takes the question back.
+        rules: the workspace's."""
 
     async def plan(self, steps: tuple[str, ...], units: tuple[str, ...] = ()) -> None: ...

@@ -147,13 +147,15 @@ class Worker:
         workspace.check_root(home)
         units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
         env = environment(os.environ, hired.agent, hired.env, self._launch.secrets)
-        limits = config.load(home).limits
+        settings = config.load(home)
+        limits = settings.limits
         never = Silence(*[float("inf")] * 4)  # a script may sleep as long as it likes
         silence = Silence(limits.stall, limits.idle, limits.stall_in_tool, limits.idle_in_tool)
         self._governor = Governor(spec.budget, never if spec.kind in PROGRAMS else silence)
         self._tools = ToolHost(
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
             hold=None if spec.kind in PROGRAMS else limits.hold, children=limits.children, blob_limit=limits.blob,
+            home_rules=settings.policy,
         )  # fmt: skip
         context = Context(
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from agentlab.core.commands import Entry, Granted, Queued
 from agentlab.core.events import JSON, AnyBody, Blocker, Body, Mode, Revocation
 from agentlab.core.locks import who
+from agentlab.core.policy import Rule
 from agentlab.core.units import covers
 from agentlab.errors import AlreadyHeld, NotHeld, WouldBlock, ordinal
 from agentlab.runner.gate import Permission, Verdict
@@ -229,7 +230,7 @@ class MemoryGate:
     async def ask(self, question: str, options: tuple[str, ...] = (), input: JSON = None) -> str:
         return self.plane.answers.popleft()
 
-    async def approve(self, request: Permission) -> Verdict:
+    async def approve(self, request: Permission, rules: tuple[Rule, ...] = ()) -> Verdict:
         """The next of the plane's `verdicts`, once there is one: nothing is allowed by itself."""
         self.plane.asked.append(request)
         async with self.plane.changed:

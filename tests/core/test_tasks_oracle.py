@@ -183,6 +183,7 @@ class Lives(RuleBasedStateMachine):
         life = self._life(data)
         refused = Refused if life.over else BadRequest if status == "done" else None
         told = life.status == "stopping" or (life.status == "paused" and status != "stopping")
+        told = told or (life.status == "blocked" and status == "running" and bool(life.asks))
         if not refused and not told:
             self._move(life, status)
         self._ask(c.Status(agent=life.key, status=status, vendor_session=session), refused)

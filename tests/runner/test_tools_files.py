@@ -19,6 +19,8 @@ from agentlab.core.events import (
     ToolCall,
     ToolResult,
 )
+from agentlab.core.policy import Rule
+from agentlab.runner.gate import Verdict
 from agentlab.runner.tools.fence import Fences
 
 
@@ -461,3 +463,26 @@ async def test_a_revocation_in_the_middle_of_a_call_is_found_by_its_token(tool_l
     with pytest.raises(errors.StaleToken, match=r"file:n\.txt was revoked by ada"):
         await a.write("n.txt", "1\n")
     assert not (tool_lab.root / "n.txt").exists()
+
+
+async def test_a_rule_of_the_workspace_stops_a_call_of_our_own_tools_before_it_is_done(tool_lab):
+    (tool_lab.root / "agentlab.toml").write_text('[[policy]]\naction = "reject"\nunit = "file:secret/*"\n')
+    a, gate = tool_lab.agent("a")
+    await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="policy", reason="not yours"))
+    with pytest.raises(errors.Refused, match=r"write was not allowed \(denied by policy: not yours\)"):
+        await a.write("secret/x", "1")
+    assert not (tool_lab.root / "secret").exists()
+    assert gate.entries[-1].status == "denied"
+    (request,) = tool_lab.plane.asked
+    assert (request.tool, request.units) == ("write", ("file:secret/x",))
+    await a.write("open.txt", "1")
+    assert len(tool_lab.plane.asked) == 1, "nothing else is asked"
+
+
+async def test_our_own_tools_are_asked_about_where_a_person_wants_it_and_a_workspace_does_not_say_yes(tool_lab):
+    (tool_lab.root / "agentlab.toml").write_text('[[policy]]\naction = "approve"\n')
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask", tool="delete"),))
+    await a.write("x", "1")
+    await tool_lab.plane.answer(Verdict(allowed=True, answer="approved", by="ada"))
+    await a.delete("x")
+    assert [request.tool for request in tool_lab.plane.asked] == ["delete"]

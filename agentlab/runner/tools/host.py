@@ -17,6 +17,7 @@ import msgspec
 
 from agentlab.core.commands import Granted
 from agentlab.core.events import JSON, AgentSpec, Artifact, Message, Mode, ToolCall, ToolResult
+from agentlab.core.policy import Rule
 from agentlab.errors import AgentlabError, AgentTimeout, BadRequest, Forbidden, Refused
 from agentlab.paths import Workspace, problem
 from agentlab.processes import AGENT_VARIABLE
@@ -30,6 +31,7 @@ from .files import Files
 from .grants import Grants
 from .ledger import BLOB_LIMIT, Ledger, Scope
 from .look import Look
+from .permit import Permit
 from .results import Change, Kept, Ran, granted_json
 from .runs import Command, Ended, Runs
 from .sandbox import Sandbox
@@ -63,6 +65,7 @@ class ToolHost:
         children: int = 8,
         blob_limit: int = BLOB_LIMIT,
         sandbox: Sandbox | None = None,
+        home_rules: tuple[Rule, ...] = (),
     ) -> None:
         self.gate = gate
         self.spec = spec
@@ -72,6 +75,9 @@ class ToolHost:
         for directory in (home, private.parent, private):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fences = Fences(home / "fences")
+        self._permit = Permit(
+            gate, spec, str(self.workspace.root), home=home_rules, workspace=rules.policy, named=self.workspace.canonical_unit
+        )  # fmt: skip
         self._ledger = Ledger(gate, blob_limit=blob_limit)
         self._grants = Grants(gate, policy=spec.claims_policy or claims or "implicit", hold=hold)
         self._watch = Watch(
@@ -198,6 +204,7 @@ class ToolHost:
         if not self._allowed(name):
             raise Forbidden(f"The tool {name!r} is not among those of this agent: {', '.join(self.spec.tools or ())}.")
         checked = offered.check(name, args)
+        await self._permit.check(name, args)
         try:
             return await self._done[name](checked)
         except AgentlabError:
@@ -307,7 +314,7 @@ class ToolHost:
         """Ask whether the agent may do something that its own program is about to do, or what it wants to know. It blocks until
         a rule, a person or the timeout has decided. Cancelling the call takes the question back: it was not allowed."""
         units = tuple(dict.fromkeys(self._named(unit) for unit in request.units))
-        return await self.gate.approve(replace(request, units=units))
+        return await self.gate.approve(replace(request, units=units), self._permit.workspace)
 
     async def supervise(self, command: Command) -> Ended:
         """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""

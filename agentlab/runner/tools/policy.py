@@ -4,6 +4,9 @@
 test = ["pytest*", "npm test*"]
 [workspace]
 ignore = ["dist", "data/*.bin"]  # beside ours: not looked at when a process has ended
+[[policy]]                       # rules as in `core.policy`: reject, ask and escalate; approve is not heard here
+action = "reject"
+command = "git push*"
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
+from agentlab.core.policy import Rule
 from agentlab.errors import BadRequest, NotFound
 from agentlab.paths import Workspace
 
@@ -95,6 +99,7 @@ class WorkspaceTable(Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     processes: dict[str, tuple[str, ...]] = {}
     workspace: WorkspaceTable = WorkspaceTable()
+    policy: tuple[Rule, ...] = ()  # only what makes it stricter counts: an agent could write this file
 
     @property
     def ignore(self) -> tuple[str, ...]:

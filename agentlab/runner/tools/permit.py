@@ -1,0 +1,84 @@
+"""Whether a rule has something against a call of one of our own tools. Without rules they are guarded by locks alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from agentlab.core import policy, risk
+from agentlab.core.events import JSON, AgentSpec
+from agentlab.core.policy import Act, Layers, Rule
+from agentlab.errors import BadRequest, Refused
+from agentlab.runner.gate import Gate, Permission
+
+FREE: Final = frozenset({"ask", "say", "plan", "release"})
+"""They change nothing that a rule could be about."""
+
+SHOWN = 200  # characters of an argument in a question
+
+
+class Permit:
+    """home: the rules of the person's `config.toml`. workspace: those of the `agentlab.toml`. named: spells a unit."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        spec: AgentSpec,
+        root: str,
+        *,
+        home: tuple[Rule, ...],
+        workspace: tuple[Rule, ...],
+        named: Callable[[str], str],
+    ) -> None:
+        self._gate, self._root, self._named = gate, root, named
+        self.workspace = workspace
+        spec_rules = tuple(policy.parse(text) for text in spec.permissions)
+        self._layers = Layers(spec=spec_rules, home=home, workspace=workspace)
+        self._agent = spec.name or gate.owner.rpartition("/")[2].partition("#")[0]
+        self._any = bool(spec_rules or home or workspace)
+
+    async def check(self, tool: str, args: Mapping[str, JSON]) -> None:
+        """Return when the call may be done. Raises Refused: a rule or a person is against it, with the reason."""
+        if not self._any or tool in FREE:
+            return
+        units, input = self.units(tool, args), dict(args)
+        level, _ = risk.assess(tool, units, input)
+        act = Act(agent=self._agent, tool=tool, units=units, input=input, workspace=self._root, risk=level)
+        decision = policy.decide(act, self._layers)
+        if decision.rule is None or decision.action == "approve":
+            return
+        request = Permission(question=_question(tool, units, args), tool=tool, units=units, input=input)
+        verdict = await self._gate.approve(request, self.workspace)
+        if not verdict.allowed:
+            raise Refused(
+                f"{tool} was not allowed ({verdict.answer} by {verdict.by or 'nobody'}"
+                f"{f': {verdict.reason}' if verdict.reason else ''}). Nothing was done. Do without it, or do something else.",
+                tool=tool,
+                by=verdict.by,
+            )
+
+    def units(self, tool: str, args: Mapping[str, JSON]) -> tuple[str, ...]:
+        """The work units that a call names."""
+        paths = [args[key] for key in ("path", "to") if isinstance(args.get(key), str)]
+        kind = "dir" if tool in ("list", "search", "glob", "grep") else "file"
+        found = [f"{kind}:{path}" for path in paths]
+        for key in ("units", "writes"):
+            found += [unit if ":" in unit else f"file:{unit}" for unit in _texts(args.get(key))]
+        found += _texts([args.get("unit")])
+        return tuple(dict.fromkeys(self._spelled(unit) for unit in found))
+
+    def _spelled(self, unit: str) -> str:
+        try:
+            return self._named(unit)
+        except (BadRequest, Refused):
+            return unit
+
+
+def _texts(value: JSON) -> Sequence[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list | tuple) else []
+
+
+def _question(tool: str, units: Sequence[str], args: Mapping[str, JSON]) -> str:
+    argv = args.get("argv")
+    what = " ".join(_texts(argv)) if isinstance(argv, list | tuple) else str(argv) if argv else ", ".join(units)
+    return f"May it {tool} {what[:SHOWN]}?" if what else f"May it use {tool}?"

@@ -6,7 +6,7 @@
     command = ["pytest*", "ruff *"]
     unit = "file:src/*"           # all units that a call names must match to approve it; one is enough for the rest
     agent = "typist*"
-    workspace = "/home/ada/work/*"
+    workspace = "/home/ada/src/*"
     risk = "medium"               # at least
     reason = "tests are harmless"
     timeout = 600.0               # s that a question waits; then it is refused

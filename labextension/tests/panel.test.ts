@@ -1,11 +1,46 @@
-import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 
 import { AgentlabPanel } from '../src/sidebar/panel';
+import { change, stage } from './host';
+import { agent, delta } from './fakes';
 
-test('the panel is a region with a name', () => {
-  const panel = new AgentlabPanel({ trans: nullTranslator.load('agentlab') });
+test('the panel is a region with a name and its sections', () => {
+  const panel = new AgentlabPanel(stage().host);
   expect(panel.node.getAttribute('role')).toBe('region');
   expect(panel.node.getAttribute('aria-label')).toBe('agentlab');
+  expect(panel.widgets.map(widget => widget.title.label)).toEqual(['Agents', 'Approvals', 'Locks and queues', 'Runtimes', 'Runs']);
+  panel.dispose();
+});
+
+test('open questions are a badge on the tab, and in its tooltip', () => {
+  const on = stage({ approvals: {} });
+  const panel = new AgentlabPanel(on.host);
+  expect(panel.title.dataset.agentlabBadge).toBe('');
+  const asked = { approval: 'q', run_id: 'r1', agent: 'r1/a', question: '?', status: 'asked' };
+  change(on, delta(2, { approvals: { q1: asked, q2: { ...asked, approval: 'q2' }, q3: { ...asked, status: 'denied' } } }));
+  expect(panel.title.dataset.agentlabBadge).toBe('2');
+  expect(panel.title.caption).toContain('2 questions');
+  change(on, delta(3, { approvals: { q1: null, q2: null } }));
+  expect(panel.title.dataset.agentlabBadge).toBe('');
+  panel.dispose();
+});
+
+test('sections count what is in them, and live agents only', () => {
+  const on = stage({ agents: { 'r1/a': agent('a'), 'r1/b': agent('b', { status: 'done' }) } });
+  const panel = new AgentlabPanel(on.host);
+  expect(panel.widgets[0]!.title.label).toBe('Agents (1)');
+  panel.dispose();
+});
+
+test('rows that are not current are shown as old, and without the extension there is nothing to unfold', () => {
+  const on = stage();
+  const panel = new AgentlabPanel(on.host);
+  expect(panel.hasClass('jp-mod-stale')).toBe(false);
+  change(on, delta(2, {}), { state: 'offline', problem: { code: 'Unreachable', message: 'gone', next: '' } });
+  expect(panel.hasClass('jp-mod-stale')).toBe(true);
+  expect(panel.hasClass('jp-mod-none')).toBe(false);
+  on.model.view = { ...on.model.view, asOf: null };
+  change(on, delta(2, {}), { state: 'offline', problem: { code: 'NoServerExtension', message: 'none', next: '' } });
+  expect(panel.hasClass('jp-mod-none')).toBe(true);
   panel.dispose();
 });

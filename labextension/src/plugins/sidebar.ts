@@ -1,18 +1,83 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { addCommands } from '../commands';
+import { CommandIDs } from '../commands/ids';
+import { AgentlabModel } from '../model/model';
+import { DEFAULTS, settingsOf, type ISettings } from '../settings';
 import { AgentlabPanel } from '../sidebar/panel';
+import { addStatus } from '../status';
+import { IAgentlab } from '../tokens';
+import type { IHost } from '../ui/host';
 
-/** The sidebar. */
+const ID = 'agentlab:plugin';
+
+const PALETTE = [
+  CommandIDs.showPanel, CommandIDs.spawnAgent, CommandIDs.sendText, CommandIDs.interruptAgent, CommandIDs.pauseAgent,
+  CommandIDs.resumeAgent, CommandIDs.stopAgent, CommandIDs.killAgent, CommandIDs.showApprovals, CommandIDs.reconnect
+];
+
+/** The sidebar with its commands, settings and the item of the status bar. Menus and keys are in `schema/plugin.json`. */
 export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
-  id: 'agentlab:sidebar',
+  id: ID,
   description: 'Agents, locks and queues, approvals, runtimes and runs, in the left sidebar.',
   autoStart: true,
-  optional: [ITranslator, ILayoutRestorer],
-  activate: (app: JupyterFrontEnd, translator: ITranslator | null, restorer: ILayoutRestorer | null) => {
+  requires: [IAgentlab],
+  optional: [ITranslator, ISettingRegistry, ICommandPalette, ILauncher, IStatusBar, ILayoutRestorer],
+  activate: (
+    app: JupyterFrontEnd,
+    agentlab: IAgentlab,
+    translator: ITranslator | null,
+    registry: ISettingRegistry | null,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    statusBar: IStatusBar | null,
+    restorer: ILayoutRestorer | null
+  ) => {
     const trans = (translator ?? nullTranslator).load('agentlab');
-    const panel = new AgentlabPanel({ trans });
-    app.shell.add(panel, 'left', { rank: 550 });
+    const { commands } = app;
+    const hostOf = (settings: ISettings): IHost => ({
+      agentlab,
+      trans,
+      settings,
+      run: (command, args) => commands.execute(command, args),
+      has: command => commands.hasCommand(command)
+    });
+    const panel = new AgentlabPanel(hostOf(DEFAULTS));
+    app.shell.add(panel, 'left', { rank: 550, type: 'Agents' });
     restorer?.add(panel, panel.id);
+    addCommands({ app, agentlab, panel, trans });
+
+    const category = trans.__('Agents');
+    for (const command of PALETTE) {
+      palette?.addItem({ command, category, args: { isPalette: true } });
+    }
+    launcher?.add({ command: CommandIDs.spawnAgent, category: trans.__('Other'), args: { isLauncher: true }, rank: 40 });
+    const status = statusBar ? addStatus(statusBar, hostOf(DEFAULTS)) : null;
+
+    let current = DEFAULTS;
+    const apply = (settings: ISettings): void => {
+      current = settings;
+      const host = hostOf(settings);
+      panel.host = host;
+      status?.take(host);
+      if (agentlab.model instanceof AgentlabModel) {
+        agentlab.model.pause = settings.refresh;
+      }
+    };
+    registry?.load(ID).then(
+      loaded => {
+        const take = (): void => apply(settingsOf(loaded.composite));
+        loaded.changed.connect(take);
+        take();
+      },
+      (error: unknown) => console.error('The settings of agentlab could not be read; the defaults hold.', error)
+    );
+    // What other plugins bring (the run console) is there when everything has started: buttons for it appear then.
+    void app.restored.then(() => apply(current));
   }
 };

@@ -1,0 +1,63 @@
+import type { IGateway } from '../tokens';
+import type { JSONish } from './wire';
+
+/** What can be asked of an agent without a word. */
+export type Verb = 'pause' | 'resume' | 'interrupt' | 'stop';
+
+/** How an approval is answered. `reason` goes with a denial. */
+export interface IAnswer {
+  readonly status: 'approved' | 'denied' | 'answered';
+  readonly answer?: string;
+  readonly scope?: 'once' | 'session' | 'always';
+}
+
+/** An agent to be spawned, as people write it. */
+export interface ISpawn {
+  readonly kind: string;
+  readonly task: string;
+  readonly workdir: string;
+  readonly run?: string;
+  readonly name?: string;
+  readonly claims?: readonly string[];
+  readonly model?: string;
+  readonly boundary?: string;
+  readonly priority?: string;
+}
+
+/** Everything that is asked of the plane from here. Each raises `GatewayError`. */
+export class Actions {
+  constructor(private readonly _gateway: IGateway) {}
+
+  /** The key of the new agent. */
+  async spawn(what: ISpawn): Promise<{ agent: string; run_id: string }> {
+    return this._gateway.request('POST', 'spawn', { ...what } as JSONish);
+  }
+
+  async signal(agent: string, verb: Verb): Promise<void> {
+    await this._gateway.request('POST', `${agentPath(agent)}/${verb}`, {});
+  }
+
+  async kill(agent: string): Promise<void> {
+    await this._gateway.request('DELETE', agentPath(agent));
+  }
+
+  async send(agent: string, text: string): Promise<void> {
+    await this._gateway.request('POST', `${agentPath(agent)}/send`, { text });
+  }
+
+  async bump(ticket: number): Promise<void> {
+    await this._gateway.request('POST', 'api/bumps', { ticket });
+  }
+
+  async revoke(ticket: number, reason: string): Promise<void> {
+    await this._gateway.request('POST', 'api/revokes', { ticket, reason });
+  }
+
+  async answer(approval: string, answer: IAnswer): Promise<void> {
+    await this._gateway.request('POST', `api/approvals/${encodeURIComponent(approval)}`, { ...answer } as JSONish);
+  }
+}
+
+function agentPath(agent: string): string {
+  return `api/agents/${agent.split('/').map(encodeURIComponent).join('/')}`;
+}

@@ -1,0 +1,48 @@
+import { rowsOf } from '../model/model';
+import type { IRunListing, Tables } from '../model/wire';
+import { line } from './text';
+
+/** A run, of memory or of the log. */
+export interface IRunView {
+  readonly key: string;
+  readonly name: string;
+  readonly status: string;
+  readonly started: number;
+  readonly ended: number;
+  readonly events: number;
+  readonly live: number;
+  /** Dollars; null where the plane has forgotten its agents. */
+  readonly cost: number | null;
+  readonly root: string;
+  readonly parent: string;
+}
+
+/** The id under which the plane logs its own affairs. */
+export const PLANE = 'plane';
+
+/** The runs of the log, as they are now: what the plane has in memory is newer than the listing. Newest first. */
+export function runs(tables: Tables, listing: readonly IRunListing[], search = ''): IRunView[] {
+  const costs = new Map<string, number>();
+  for (const agent of rowsOf({ tables }, 'agents').values()) {
+    costs.set(agent.run_id, (costs.get(agent.run_id) ?? 0) + (agent.usage?.cost ?? 0));
+  }
+  const found = new Map<string, IRunView>();
+  for (const run of listing) {
+    found.set(run.run_id, {
+      key: run.run_id, name: line(run.name || run.run_id, 80), status: run.status ?? 'unknown', started: run.started ?? 0, ended: run.ended ?? 0,
+      events: run.n_events ?? 0, live: run.live ?? 0, cost: costs.get(run.run_id) ?? null, root: '', parent: run.parent_run_id ?? ''
+    });
+  }
+  for (const run of rowsOf({ tables }, 'runs').values()) {
+    const before = found.get(run.run_id);
+    found.set(run.run_id, {
+      key: run.run_id, name: line(run.name || run.run_id, 80), status: run.status, started: run.started ?? 0, ended: run.ended ?? 0,
+      events: run.seq ?? 0, live: run.live ?? 0, cost: costs.get(run.run_id) ?? 0, root: line(run.root ?? '', 300), parent: before?.parent ?? ''
+    });
+  }
+  found.delete(PLANE);
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return [...found.values()]
+    .filter(run => words.every(word => `${run.name} ${run.key} ${run.status} ${run.root}`.toLowerCase().includes(word)))
+    .sort((a, b) => b.started - a.started);
+}

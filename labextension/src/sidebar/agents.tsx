@@ -1,0 +1,143 @@
+import React from 'react';
+
+import { CommandIDs } from '../commands/ids';
+import { agentGroups, type IAgentGroup, type IAgentView } from '../rows/agents';
+import { amount, money } from '../rows/text';
+import { StateGlyph } from '../ui/glyphs';
+import { fresh, useHost, useView } from '../ui/host';
+import { Age, Empty, IconButton, openMenu, useRoving } from '../ui/parts';
+import { statusWord, waitWords } from '../ui/words';
+
+/** The agents, by run. */
+export function Agents(): JSX.Element {
+  const { trans, settings } = useHost();
+  const view = useView();
+  const groups = React.useMemo(() => agentGroups(view.tables, { ended: settings.showEnded }), [view.tables, settings.showEnded]);
+  const keys = groups.flatMap(group => group.agents.map(agent => agent.key));
+  const { active, onKeyDown, onFocus } = useRoving(keys);
+  if (!keys.length) {
+    return (
+      <Empty title={trans.__('No agents yet.')}>
+        {trans.__('Press + above, or write in a notebook:')}
+        <code>%agent spawn claude --name ann "Add type hints to src/util.py"</code>
+      </Empty>
+    );
+  }
+  return (
+    <div onKeyDown={onKeyDown} onFocus={onFocus}>
+      {groups.map(group => (
+        <Group key={group.runId} group={group} active={active} able={fresh(view)} />
+      ))}
+    </div>
+  );
+}
+
+function Group(props: { group: IAgentGroup; active: string | undefined; able: boolean }): JSX.Element {
+  const { trans, run, has } = useHost();
+  const { group } = props;
+  return (
+    <table className="jp-agentlab-table jp-agentlab-agents">
+      <caption>
+        <span className="jp-agentlab-caption" title={group.root}>
+          <span className="jp-agentlab-strong">{group.name}</span>
+          <span className="jp-agentlab-faint">
+            {group.live ? trans._n('%1 agent at work', '%1 agents at work', group.live) : statusWord(trans, group.status)}
+            {group.cost > 0 && ` · ${money(group.cost)}`}
+          </span>
+          {has(CommandIDs.openRun) && (
+            <IconButton
+              glyph="open"
+              label={trans.__('Open run %1', group.name)}
+              onClick={() => void run(CommandIDs.openRun, { run_id: group.runId })}
+            />
+          )}
+        </span>
+      </caption>
+      <thead className="jp-agentlab-hidden">
+        <tr>
+          <th scope="col">{trans.__('Agent')}</th>
+          <th scope="col">{trans.__('Age and usage')}</th>
+          <th scope="col">{trans.__('Actions')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {group.agents.map(agent => (
+          <Agent key={agent.key} agent={agent} active={agent.key === props.active} able={props.able} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+const Agent = React.memo(function Agent(props: { agent: IAgentView; active: boolean; able: boolean }): JSX.Element {
+  const { trans, run, settings } = useHost();
+  const { agent } = props;
+  const detail = agent.waiting ? waitWords(trans, agent.waiting) : agent.detail;
+  const tabIndex = props.active ? 0 : -1;
+  const open = (): void => void run(CommandIDs.openAgent, { agent: agent.key });
+  return (
+    <tr
+      className={`jp-agentlab-row jp-agentlab-agent ${agent.live ? 'jp-mod-live' : ''}`}
+      data-row={agent.key}
+      data-agent={agent.key}
+      tabIndex={tabIndex}
+      onDoubleClick={open}
+      onKeyDown={event => event.key === 'Enter' && event.target === event.currentTarget && open()}
+    >
+      <td className="jp-agentlab-main">
+        <div className="jp-agentlab-line">
+          <StateGlyph status={agent.status} />
+          <span className="jp-agentlab-strong" title={agent.key}>
+            {agent.name}
+          </span>
+          <span className="jp-agentlab-faint">{agent.kind}</span>
+          {agent.native && (
+            <span className="jp-agentlab-tag" title={trans.__("The vendor's own tools, gated from outside: weaker than agentlab's")}>
+              {trans.__('native')}
+            </span>
+          )}
+        </div>
+        <div className="jp-agentlab-sub">
+          <span className={`jp-agentlab-word-${agent.status}`}>{statusWord(trans, agent.status)}</span>
+          {detail && (
+            <span title={detail} className={agent.wrong ? 'jp-agentlab-wrong' : ''}>
+              {' · '}
+              {detail}
+            </span>
+          )}
+        </div>
+      </td>
+      <td className="jp-agentlab-numbers">
+        <div>
+          <Age from={agent.began} to={agent.live ? 0 : agent.ended} label={trans.__('Age')} />
+        </div>
+        {settings.showUsage && (agent.tokens > 0 || agent.cost > 0) && (
+          <div className="jp-agentlab-faint" title={trans.__('%1 tokens', agent.tokens.toLocaleString())}>
+            {agent.cost > 0 ? money(agent.cost) : amount(agent.tokens)}
+          </div>
+        )}
+      </td>
+      <td className="jp-agentlab-actions">
+        {agent.live && props.able && <Verbs agent={agent} tabIndex={tabIndex} />}
+        <IconButton glyph="more" label={trans.__('More for %1', agent.name)} tabIndex={tabIndex} onClick={openMenu} className="jp-mod-always" />
+      </td>
+    </tr>
+  );
+});
+
+function Verbs(props: { agent: IAgentView; tabIndex: number }): JSX.Element {
+  const { trans, run } = useHost();
+  const { agent, tabIndex } = props;
+  const verb = (glyph: string, label: string, command: string): JSX.Element => (
+    <IconButton glyph={glyph} label={label} tabIndex={tabIndex} onClick={() => void run(command, { agent: agent.key })} />
+  );
+  return (
+    <>
+      {verb('send', trans.__('Send %1 a message', agent.name), CommandIDs.sendText)}
+      {agent.status === 'paused'
+        ? verb('running', trans.__('Resume %1', agent.name), CommandIDs.resumeAgent)
+        : verb('paused', trans.__('Pause %1', agent.name), CommandIDs.pauseAgent)}
+      {verb('stop', trans.__('Stop %1', agent.name), CommandIDs.stopAgent)}
+    </>
+  );
+}

@@ -1,0 +1,158 @@
+import { ReactWidget, SidePanel, Toolbar, ToolbarButton, addIcon, type LabIcon } from '@jupyterlab/ui-components';
+import type { AccordionPanel } from '@lumino/widgets';
+import React from 'react';
+
+import { CommandIDs } from '../commands/ids';
+import { agentlabIcon } from '../icons';
+import { NO_EXTENSION } from '../model/problems';
+import { rowsOf } from '../model/model';
+import { approvals } from '../rows/approvals';
+import { totals } from '../rows/totals';
+import type { IView } from '../tokens';
+import { Host, fresh, type IHost } from '../ui/host';
+import { Agents } from './agents';
+import { Announcer } from './announcer';
+import { Approvals } from './approvals';
+import { LinkBanner } from './link';
+import { Locks } from './locks';
+import { Runs } from './runs';
+import { Runtimes } from './runtimes';
+
+/** A React view below the host. */
+export class HostWidget extends ReactWidget {
+  private _host: IHost;
+
+  constructor(
+    host: IHost,
+    private readonly _view: JSX.Element
+  ) {
+    super();
+    this._host = host;
+  }
+
+  /** The host is another one: settings have changed. */
+  set host(host: IHost) {
+    this._host = host;
+    this.update();
+  }
+
+  protected render(): JSX.Element {
+    return <Host.Provider value={this._host}>{this._view}</Host.Provider>;
+  }
+}
+
+/** A part of the sidebar that folds. */
+export class Section extends HostWidget {
+  readonly toolbar = new Toolbar();
+
+  constructor(host: IHost, name: string, label: string, view: JSX.Element) {
+    super(host, view);
+    this.addClass('jp-agentlab-section');
+    this.addClass(`jp-agentlab-section-${name}`);
+    this.title.label = label;
+    this.node.setAttribute('role', 'group');
+    this.node.setAttribute('aria-label', label);
+  }
+
+  /** A button in the title. */
+  addTool(name: string, icon: LabIcon, tooltip: string, onClick: () => void): void {
+    this.toolbar.addItem(name, new ToolbarButton({ icon, tooltip, onClick }));
+  }
+}
+
+/** The sidebar: what waits for an answer first, then agents, locks, runtimes, runs. */
+export class AgentlabPanel extends SidePanel {
+  private readonly _sections: { section: Section; label: string; count: (view: IView) => number }[];
+  private readonly _banner: HostWidget;
+  private _host: IHost;
+
+  constructor(host: IHost) {
+    super();
+    const { trans } = host;
+    this._host = host;
+    this.id = 'agentlab-panel';
+    this.addClass('jp-agentlab-panel');
+    this.title.icon = agentlabIcon;
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', 'agentlab');
+    this._banner = new HostWidget(
+      host,
+      (
+        <>
+          <LinkBanner />
+          <Announcer />
+        </>
+      )
+    );
+    this._banner.addClass('jp-agentlab-header');
+    this.header.addWidget(this._banner);
+    const section = (name: string, label: string, view: JSX.Element, count: (view: IView) => number): Section => {
+      const made = new Section(host, name, label, view);
+      this._sections.push({ section: made, label, count });
+      this.addWidget(made);
+      return made;
+    };
+    this._sections = [];
+    const agents = section('agents', trans.__('Agents'), <Agents />, view => totals(view.tables).live);
+    agents.addTool('spawn', addIcon, trans.__('Spawn an agent'), () => void host.run(CommandIDs.spawnAgent));
+    section('approvals', trans.__('Approvals'), <Approvals />, view => approvals(view.tables, 0).open.length);
+    section('locks', trans.__('Locks and queues'), <Locks />, view => rowsOf(view, 'locks').size);
+    section('runtimes', trans.__('Runtimes'), <Runtimes />, view => rowsOf(view, 'runtimes').size);
+    section('runs', trans.__('Runs'), <Runs />, () => 0);
+    this._title();
+    host.agentlab.model.changed.connect(this._changed, this);
+    this._changed();
+  }
+
+  /** The host is another one: settings have changed. */
+  set host(host: IHost) {
+    this._host = host;
+    this._banner.host = host;
+    for (const { section } of this._sections) {
+      section.host = host;
+    }
+  }
+
+  /** Unfold a section and put the focus into it. */
+  reveal(name: string): void {
+    const content = this.content as AccordionPanel;
+    const at = this._sections.findIndex(({ section }) => section.hasClass(`jp-agentlab-section-${name}`));
+    if (at >= 0) {
+      content.expand(at);
+      const { section } = this._sections[at]!;
+      section.node.querySelector<HTMLElement>('button, input, [tabindex="0"]')?.focus();
+    }
+  }
+
+  dispose(): void {
+    this._host.agentlab.model.changed.disconnect(this._changed, this);
+    super.dispose();
+  }
+
+  private _changed(): void {
+    const { view } = this._host.agentlab.model;
+    const { link } = view;
+    for (const { section, label, count } of this._sections) {
+      const n = count(view);
+      const title = n ? `${label} (${n})` : label;
+      if (section.title.label !== title) {
+        section.title.label = title;
+      }
+    }
+    this.toggleClass('jp-mod-stale', !fresh(view));
+    this.toggleClass('jp-mod-none', link.state === 'offline' && link.problem.code === NO_EXTENSION && view.asOf === null);
+    this._title();
+  }
+
+  private _title(): void {
+    const { trans, agentlab } = this._host;
+    const asked = approvals(agentlab.model.view.tables, 0).open.length;
+    const badge = asked > 99 ? '99+' : asked ? String(asked) : '';
+    if (this.title.dataset.agentlabBadge !== badge) {
+      this.title.dataset = { agentlabBadge: badge };
+      this.title.caption = asked
+        ? trans._n('agentlab: %1 question waits for an answer', 'agentlab: %1 questions wait for an answer', asked)
+        : trans.__('agentlab: agents, locks, approvals, runtimes, runs');
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import React from 'react';
+
+import { CommandIDs } from '../commands/ids';
+import { totals } from '../rows/totals';
+import { Glyph } from '../ui/glyphs';
+import { fresh, useHost, useView } from '../ui/host';
+
+/** Running, waiting, approvals: in the status bar. A press shows the sidebar, or the questions where there are some. */
+export function StatusItem(): JSX.Element {
+  const { trans, run } = useHost();
+  const view = useView();
+  const { running, waiting, approvals, ill } = totals(view.tables);
+  const current = fresh(view);
+  const words = current
+    ? [
+        trans._n('%1 agent at work', '%1 agents at work', running),
+        trans._n('%1 waits', '%1 wait', waiting),
+        trans._n('%1 approval', '%1 approvals', approvals),
+        ...(ill ? [trans._n('%1 runtime is ill', '%1 runtimes are ill', ill)] : [])
+      ].join(', ')
+    : trans.__('agentlab is not connected');
+  return (
+    <button
+      type="button"
+      className={`jp-agentlab-status ${current ? '' : 'jp-mod-stale'}`}
+      title={words}
+      aria-label={`agentlab: ${words}`}
+      onClick={() => void run(approvals ? CommandIDs.showApprovals : CommandIDs.showPanel)}
+    >
+      {current ? (
+        <>
+          <Count glyph="running" n={running} />
+          <Count glyph="waiting" n={waiting} />
+          <Count glyph="blocked" n={approvals} strong />
+          {ill > 0 && <Glyph name="warning" />}
+        </>
+      ) : (
+        <>
+          <Glyph name="cancelled" /> {trans.__('agents: offline')}
+        </>
+      )}
+    </button>
+  );
+}
+
+function Count(props: { glyph: string; n: number; strong?: boolean }): JSX.Element {
+  return (
+    <span className={props.n && props.strong ? 'jp-agentlab-count jp-mod-asking' : 'jp-agentlab-count'}>
+      <Glyph name={props.glyph} />
+      {props.n}
+    </span>
+  );
+}

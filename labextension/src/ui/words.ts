@@ -1,0 +1,72 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { IWaiting } from '../rows/agents';
+import { line, ordinal } from '../rows/text';
+
+/** A state as a word. One that this version does not know is said as it is. */
+export function statusWord(trans: TranslationBundle, status: string): string {
+  switch (status) {
+    case 'queued':
+      return trans.__('queued');
+    case 'dispatched':
+      return trans.__('starting');
+    case 'running':
+      return trans.__('running');
+    case 'waiting':
+      return trans.__('waiting');
+    case 'blocked':
+      return trans.__('asks');
+    case 'paused':
+      return trans.__('paused');
+    case 'idle':
+      return trans.__('idle');
+    case 'stopping':
+      return trans.__('stopping');
+    case 'done':
+      return trans.__('done');
+    case 'failed':
+      return trans.__('failed');
+    case 'cancelled':
+      return trans.__('cancelled');
+    case 'open':
+      return trans.__('open');
+    default:
+      return line(status, 24);
+  }
+}
+
+/** `waits for file:a.txt · held by ann · 2nd`. */
+export function waitWords(trans: TranslationBundle, waiting: IWaiting): string {
+  const parts = [trans.__('waits for %1', waiting.units)];
+  if (waiting.heldBy.length) {
+    parts.push(trans.__('held by %1', waiting.heldBy.join(', ')));
+  }
+  if (waiting.after.length) {
+    parts.push(trans.__('after %1', waiting.after.join(', ')));
+  }
+  if (waiting.position) {
+    parts.push(ordinal(waiting.position));
+  }
+  return parts.join(' · ');
+}
+
+/** How a runtime is. */
+export function healthWord(trans: TranslationBundle, health: string): string {
+  switch (health) {
+    case 'online':
+      return trans.__('online');
+    case 'recently_lost':
+      return trans.__('just lost');
+    case 'offline':
+      return trans.__('offline');
+    case 'about_to_gc':
+      return trans.__('long gone');
+    default:
+      return line(health, 24);
+  }
+}
+
+/** Ownership in a word. */
+export function modeWord(trans: TranslationBundle, mode: string): string {
+  return mode === 'X' ? trans.__('exclusive') : mode === 'S' ? trans.__('shared') : line(mode, 10);
+}

@@ -15,13 +15,13 @@ test('the panel is a region with a name and its sections', () => {
 test('open questions are a badge on the tab, and in its tooltip', () => {
   const on = stage({ approvals: {} });
   const panel = new AgentlabPanel(on.host);
-  expect(panel.title.dataset.agentlabBadge).toBe('');
+  expect(panel.title.dataset['agentlab-badge']).toBe('');
   const asked = { approval: 'q', run_id: 'r1', agent: 'r1/a', question: '?', status: 'asked' };
   change(on, delta(2, { approvals: { q1: asked, q2: { ...asked, approval: 'q2' }, q3: { ...asked, status: 'denied' } } }));
-  expect(panel.title.dataset.agentlabBadge).toBe('2');
+  expect(panel.title.dataset['agentlab-badge']).toBe('2');
   expect(panel.title.caption).toContain('2 questions');
   change(on, delta(3, { approvals: { q1: null, q2: null } }));
-  expect(panel.title.dataset.agentlabBadge).toBe('');
+  expect(panel.title.dataset['agentlab-badge']).toBe('');
   panel.dispose();
 });
 

@@ -1,11 +1,11 @@
 import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
-import { agentGroups, type IAgentGroup, type IAgentView } from '../rows/agents';
+import { agentGroups, type IAgentGroup, type IAgentView, type IWaiting } from '../rows/agents';
 import { amount, money } from '../rows/text';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
-import { Age, Empty, IconButton, openMenu, useRoving } from '../ui/parts';
+import { Age, Columns, Empty, IconButton, openMenu, useRoving } from '../ui/parts';
 import { statusWord, waitWords } from '../ui/words';
 
 /** The agents, by run. */
@@ -53,10 +53,10 @@ function Group(props: { group: IAgentGroup; active: string | undefined; able: bo
           )}
         </span>
       </caption>
+      <Columns of={['main', 'menu']} />
       <thead className="jp-agentlab-hidden">
         <tr>
-          <th scope="col">{trans.__('Agent')}</th>
-          <th scope="col">{trans.__('Age and usage')}</th>
+          <th scope="col">{trans.__('Agent, age and usage')}</th>
           <th scope="col">{trans.__('Actions')}</th>
         </tr>
       </thead>
@@ -96,26 +96,21 @@ const Agent = React.memo(function Agent(props: { agent: IAgentView; active: bool
               {trans.__('native')}
             </span>
           )}
+          <span className="jp-agentlab-numbers">
+            {settings.showUsage && agent.tokens + agent.cost > 0 && <Usage agent={agent} />}
+            <Age from={agent.began} to={agent.live ? 0 : agent.ended} label={trans.__('Age')} />
+          </span>
         </div>
-        <div className="jp-agentlab-sub">
-          <span className={`jp-agentlab-word-${agent.status}`}>{statusWord(trans, agent.status)}</span>
-          {detail && (
-            <span title={detail} className={agent.wrong ? 'jp-agentlab-wrong' : ''}>
-              {' · '}
-              {detail}
-            </span>
+        <div className="jp-agentlab-sub" title={detail}>
+          {agent.waiting && agent.status === 'waiting' ? (
+            <Wait waiting={agent.waiting} />
+          ) : (
+            <>
+              <span className={`jp-agentlab-word-${agent.status}`}>{statusWord(trans, agent.status)}</span>
+              {detail && <span className={agent.wrong ? 'jp-agentlab-wrong' : ''}>{` · ${detail}`}</span>}
+            </>
           )}
         </div>
-      </td>
-      <td className="jp-agentlab-numbers">
-        <div>
-          <Age from={agent.began} to={agent.live ? 0 : agent.ended} label={trans.__('Age')} />
-        </div>
-        {settings.showUsage && (agent.tokens > 0 || agent.cost > 0) && (
-          <div className="jp-agentlab-faint" title={trans.__('%1 tokens', agent.tokens.toLocaleString())}>
-            {agent.cost > 0 ? money(agent.cost) : amount(agent.tokens)}
-          </div>
-        )}
       </td>
       <td className="jp-agentlab-actions">
         {agent.live && props.able && <Verbs agent={agent} tabIndex={tabIndex} />}
@@ -124,6 +119,22 @@ const Agent = React.memo(function Agent(props: { agent: IAgentView; active: bool
     </tr>
   );
 });
+
+function Usage(props: { agent: IAgentView }): JSX.Element {
+  const { trans } = useHost();
+  const { tokens, cost } = props.agent;
+  return <span title={trans.__('%1 tokens', tokens.toLocaleString())}>{[tokens > 0 && amount(tokens), cost > 0 && money(cost)].filter(Boolean).join(' · ')} · </span>;
+}
+
+function Wait(props: { waiting: IWaiting }): JSX.Element {
+  const [first, ...rest] = waitWords(useHost().trans, props.waiting).split(' · ');
+  return (
+    <>
+      <span className="jp-agentlab-word-waiting">{first}</span>
+      {rest.length > 0 && ` · ${rest.join(' · ')}`}
+    </>
+  );
+}
 
 function Verbs(props: { agent: IAgentView; tabIndex: number }): JSX.Element {
   const { trans, run } = useHost();

@@ -75,7 +75,7 @@ const Approval = React.memo(function Approval(props: { approval: IApprovalView; 
         <StateGlyph status="blocked" />
         <span className="jp-agentlab-strong">{approval.agent}</span>
         <span className="jp-agentlab-faint">{heading(trans, approval)}</span>
-        {approval.risk && <Risk risk={approval.risk} />}
+        {approval.kind === 'permission' && approval.risk && <Risk risk={approval.risk} />}
         <span className="jp-agentlab-numbers">
           <Age from={approval.asked} label={trans.__('Asked for')} />
         </span>

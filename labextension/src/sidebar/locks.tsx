@@ -2,10 +2,10 @@ import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
 import { unitTree, type ITicketView, type IUnitView } from '../rows/locks';
-import { ordinal, span } from '../rows/text';
+import { ordinal, shortSpan, span } from '../rows/text';
 import { Glyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
-import { Age, Empty, IconButton, Left, useRoving } from '../ui/parts';
+import { Age, Columns, Empty, IconButton, Left, useRoving } from '../ui/parts';
 import { modeWord } from '../ui/words';
 
 /** Who holds what, and who waits for it, in order. */
@@ -26,6 +26,7 @@ export function Locks(): JSX.Element {
   return (
     <table className="jp-agentlab-table jp-agentlab-locks" onKeyDown={onKeyDown} onFocus={onFocus}>
       <caption className="jp-agentlab-hidden">{trans.__('Locks and queues')}</caption>
+      <Columns of={['place', 'main', 'lease', 'none']} />
       <thead className="jp-agentlab-hidden">
         <tr>
           <th scope="col">{trans.__('Place')}</th>
@@ -95,7 +96,7 @@ const Ticket = React.memo(
               {word} · {modeWord(trans, ticket.mode)}
               {ticket.priority !== 'normal' && ` · ${ticket.priority}`}
             </span>
-            {others.length > 0 && <span title={others.join('\n')}>{` · ${trans._n('with %1 more unit', 'with %1 more units', others.length)}`}</span>}
+            {others.length > 0 && <span title={others.join('\n')}>{` · ${trans._n('+%1 unit', '+%1 units', others.length)}`}</span>}
           </div>
         </td>
         <td className="jp-agentlab-numbers">
@@ -103,7 +104,7 @@ const Ticket = React.memo(
           {ticket.held && ticket.ttl > 0 && (
             <span className="jp-agentlab-faint" title={trans.__('The lease lasts %1 from the last sign of life of its owner', span(ticket.ttl))}>
               {' / '}
-              {ticket.expires ? <Left to={ticket.expires} /> : `${Math.round(ticket.ttl)}s`}
+              {ticket.expires ? <Left to={ticket.expires} /> : shortSpan(ticket.ttl)}
             </span>
           )}
         </td>

@@ -18,6 +18,10 @@ import { Locks } from './locks';
 import { Runs } from './runs';
 import { Runtimes } from './runtimes';
 
+const BADGE = 'agentlab-badge'; // becomes `data-agentlab-badge`
+
+const SIZES = [5, 4, 4, 2, 3]; // of the sections, to each other
+
 /** A React view below the host. */
 export class HostWidget extends ReactWidget {
   private _host: IHost;
@@ -99,6 +103,7 @@ export class AgentlabPanel extends SidePanel {
     section('locks', trans.__('Locks and queues'), <Locks />, view => rowsOf(view, 'locks').size);
     section('runtimes', trans.__('Runtimes'), <Runtimes />, view => rowsOf(view, 'runtimes').size);
     section('runs', trans.__('Runs'), <Runs />, () => 0);
+    (this.content as AccordionPanel).setRelativeSizes(SIZES);
     this._title();
     host.agentlab.model.changed.connect(this._changed, this);
     this._changed();
@@ -148,8 +153,8 @@ export class AgentlabPanel extends SidePanel {
     const { trans, agentlab } = this._host;
     const asked = approvals(agentlab.model.view.tables, 0).open.length;
     const badge = asked > 99 ? '99+' : asked ? String(asked) : '';
-    if (this.title.dataset.agentlabBadge !== badge) {
-      this.title.dataset = { agentlabBadge: badge };
+    if (this.title.dataset[BADGE] !== badge) {
+      this.title.dataset = { [BADGE]: badge };
       this.title.caption = asked
         ? trans._n('agentlab: %1 question waits for an answer', 'agentlab: %1 questions wait for an answer', asked)
         : trans.__('agentlab: agents, locks, approvals, runtimes, runs');

@@ -6,7 +6,7 @@ import { runs, type IRunView } from '../rows/runs';
 import { amount, money } from '../rows/text';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useAsking, useHost, useView } from '../ui/host';
-import { Age, Empty, IconButton, Problem, useRoving } from '../ui/parts';
+import { Age, Columns, Empty, IconButton, Problem, useRoving } from '../ui/parts';
 import { statusWord } from '../ui/words';
 
 /** All runs of the log: search, open, compare two. */
@@ -65,6 +65,7 @@ export function Runs(): JSX.Element {
       ) : (
         <table className="jp-agentlab-table jp-agentlab-runs" onKeyDown={onKeyDown} onFocus={onFocus}>
           <caption className="jp-agentlab-hidden">{trans.__('Runs')}</caption>
+          <Columns of={['check', 'main', 'numbers', 'menu']} />
           <thead className="jp-agentlab-hidden">
             <tr>
               <th scope="col">{trans.__('Compare')}</th>

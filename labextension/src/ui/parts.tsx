@@ -92,6 +92,17 @@ export function Problem(props: { problem: IProblem | null; onClose?: () => void 
   );
 }
 
+/** The widths of a table's columns, by what is in them. */
+export function Columns(props: { of: readonly string[] }): JSX.Element {
+  return (
+    <colgroup>
+      {props.of.map(name => (
+        <col key={name} className={`jp-agentlab-col-${name}`} />
+      ))}
+    </colgroup>
+  );
+}
+
 /** Where there is nothing: what would be here, and how it comes here. */
 export function Empty(props: { title: string; children?: React.ReactNode }): JSX.Element {
   return (

@@ -16,6 +16,7 @@ DRIVERS: Final[dict[str, str]] = {
     "script": "agentlab.runner.drivers.script:ScriptDriver",
     "python": "agentlab.runner.drivers.python:PythonDriver",
     "claude": "agentlab.runner.drivers.claude:ClaudeDriver",
+    "cli": "agentlab.runner.drivers.cli:CliDriver",
     "codex": "agentlab.runner.drivers.codex:CodexDriver",
 }
 """kind -> module:class. Loaded when first used."""

@@ -1,0 +1,101 @@
+"""What a program shows in its terminal, and what that means: busy, ready for more, or blocked on a question. No I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyte
+from pyte import modes
+
+ROWS, COLUMNS = 40, 120
+KEPT = 5000  # lines that have left the screen
+_PASTE = 2004 << 5  # the private mode in which a pasted text may have line breaks, as pyte counts it
+
+QUESTIONS = (
+    r"\[y/n\]|\(y/n\)|\(yes/no\)|\[yes/no\]",
+    r"^\s*(password|passphrase)\b.*:\s*$",
+    r"press (enter|return|any key)",
+    r"(do you want to|would you like to|are you sure|allow|proceed).*\?\s*$",
+    r"(log ?in|sign ?in|authenticate).*(:|\?)\s*$",
+    r"use (the )?arrow keys",
+)
+"""What programs say when they wait for a person's answer and not for a prompt."""
+
+
+class Look(StrEnum):
+    BUSY = "busy"
+    READY = "ready"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """quiet: s without output after which a program is no longer busy. ready: what its last lines then look like."""
+
+    quiet: float = 2.0
+    ready: re.Pattern[str] | None = None
+    questions: tuple[re.Pattern[str], ...] = field(
+        default_factory=lambda: tuple(re.compile(q, re.IGNORECASE) for q in QUESTIONS)
+    )
+
+
+def judge(rules: Rules, tail: str, silent: float) -> Look:
+    """tail: the last lines that are not empty. silent: s since anything was printed."""
+    lines = tail.splitlines()[-6:]
+    if silent < min(rules.quiet, 0.5):
+        return Look.BUSY
+    # Blanks at the end of a line cannot be seen: a prompt of "> " is one with them or without.
+    if rules.ready is not None and any(rules.ready.search(seen) for line in lines for seen in (line, f"{line} ")):
+        return Look.READY
+    if any(question.search(line) for question in rules.questions for line in lines):
+        return Look.BLOCKED
+    return Look.READY if rules.ready is None and silent >= rules.quiet else Look.BUSY
+
+
+class Screen:
+    """A terminal of `ROWS` by `COLUMNS`, fed with what a program prints."""
+
+    def __init__(self, rows: int = ROWS, columns: int = COLUMNS) -> None:
+        self._screen: Any = pyte.HistoryScreen(columns, rows, history=KEPT, ratio=0.5)
+        self._screen.set_mode(modes.LNM)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def feed(self, data: bytes) -> None:
+        self._stream.feed(data)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is on the screen, without the blanks to its right and below."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip("\n").split("\n")
+
+    @property
+    def tail(self) -> str:
+        """Its last lines that are not empty."""
+        return "\n".join([line for line in self.lines if line.strip()][-10:])
+
+    @property
+    def transcript(self) -> list[str]:
+        """All lines that there ever were, as far as they are kept, those on the screen last."""
+        columns = self._screen.columns
+        gone = ["".join(row[x].data for x in range(columns)).rstrip() for row in self._screen.history.top]
+        return [*gone, *self.lines]
+
+    def typed(self, text: str) -> bytes:
+        """The keys for a text and Enter. Several lines are pasted as one where the program can take that."""
+        body = text.replace("\r\n", "\n").strip("\n")
+        if "\n" in body and _PASTE in self._screen.mode:
+            return f"\x1b[200~{body}\x1b[201~\r".encode()
+        return body.replace("\n", "\r").encode() + b"\r"
+
+
+def news(before: list[str], after: list[str]) -> str:
+    """What a transcript has more than an earlier one had; of a screen that was redrawn, what it shows."""
+    same = 0
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            break
+        same += 1
+    return "\n".join(after[same:]).strip("\n")

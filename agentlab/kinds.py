@@ -18,6 +18,9 @@ DRIVERS: Final[dict[str, str]] = {
     "claude": "agentlab.runner.drivers.claude:ClaudeDriver",
     "cli": "agentlab.runner.drivers.cli:CliDriver",
     "codex": "agentlab.runner.drivers.codex:CodexDriver",
+    "gemini": "agentlab.runner.drivers.gemini:GeminiDriver",
+    "opencode": "agentlab.runner.drivers.opencode:OpencodeDriver",
+    "acp": "agentlab.runner.drivers.acp:AcpDriver",
 }
 """kind -> module:class. Loaded when first used."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from agentlab.core.events import Error, Guard, Message
 from agentlab.errors import Unavailable
+from agentlab.runner.drivers.call_ids import CallIds
 from agentlab.runner.drivers.claude_setup import QUIET, environment, find_cli, instructions, parse_version
 from agentlab.runner.drivers.claude_usage import Meter, Tokens, session_tokens, tokens, turn_cost
 
@@ -98,7 +99,7 @@ def test_without_any_cli_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def test_a_call_finds_the_id_that_was_announced_for_it() -> None:
-    ids = mcp_tools.CallIds()
+    ids = CallIds()
     ids.announce("read", {"path": "a"}, "t1")
     ids.announce("read", {"path": "b"}, "t2")
     ids.announce("write", {"path": "b"}, "t3")
@@ -110,7 +111,7 @@ def test_a_call_finds_the_id_that_was_announced_for_it() -> None:
 
 async def test_the_second_wall_allows_our_tools_and_tells_what_to_use_instead_of_others() -> None:
     denied: list[tuple[str, str]] = []
-    wall = mcp_tools.Boundary(mcp_tools.CallIds(), lambda tool, call: denied.append((tool, call)))
+    wall = mcp_tools.Boundary(CallIds(), lambda tool, call: denied.append((tool, call)))
     ours = await wall.before_tool({"tool_name": "mcp__lab__read", "tool_input": {}}, "t1", None)
     other = await wall.before_tool({"tool_name": "Bash", "tool_input": {"command": "rm -r /"}}, "t2", None)
     assert ours["hookSpecificOutput"]["permissionDecision"] == "allow"

@@ -101,7 +101,8 @@ class ClaudeDriver:
     def _options(self, options: setup.Options, cli: Path, env: dict[str, str]) -> ClaudeAgentOptions:
         from claude_agent_sdk import ClaudeAgentOptions, HookMatcher
 
-        from .mcp_tools import SERVER, Boundary, CallIds, serve
+        from .call_ids import CallIds
+        from .mcp_tools import SERVER, Boundary, serve
 
         spec, ids = self._context.spec, CallIds()
         boundary = Boundary(ids, self._recorder.deny)

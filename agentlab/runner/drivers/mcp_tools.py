@@ -5,17 +5,15 @@ Needs the `claude` extra.
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from claude_agent_sdk import McpSdkServerConfig, SdkMcpTool, ToolAnnotations, create_sdk_mcp_server
 
-from agentlab.core.events import JSON
 from agentlab.errors import AgentlabError
 
 from .answers import as_text
+from .call_ids import CallIds
 
 if TYPE_CHECKING:
     from agentlab.runner.tools import ToolHost, ToolSpec
@@ -25,26 +23,6 @@ PREFIX = f"mcp__{SERVER}__"
 
 _RESULT_CHARS = 500_000
 """Up to here the CLI hands a result on whole. Beyond, it would put it in a file, which an agent without Read cannot open."""
-
-
-class CallIds:
-    """The vendor's ids of tool calls. A hook is told the id, a handler is not: this carries it from one to the other."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[str, str, str]] = deque(maxlen=256)  # tool, arguments, id
-
-    def announce(self, tool: str, args: JSON, id: str) -> None:
-        self._waiting.append((tool, _canonical(args), id))
-
-    def take(self, tool: str, args: JSON) -> str | None:
-        """The oldest id announced for this very call, else for this tool; None where there was none."""
-        same_tool = [entry for entry in self._waiting if entry[0] == tool]
-        wanted = _canonical(args)
-        entry = next((e for e in same_tool if e[1] == wanted), same_tool[0] if same_tool else None)
-        if entry is None:
-            return None
-        self._waiting.remove(entry)
-        return entry[2]
 
 
 class Boundary:
@@ -97,7 +75,3 @@ def _text(text: str, *, is_error: bool = False) -> dict[str, Any]:
 def _decision(decision: str, reason: str) -> dict[str, Any]:
     output = {"hookEventName": "PreToolUse", "permissionDecision": decision, "permissionDecisionReason": reason}
     return {"hookSpecificOutput": output}
-
-
-def _canonical(args: JSON) -> str:
-    return json.dumps(args, sort_keys=True)

@@ -55,13 +55,22 @@ class Program:
 
     @classmethod
     async def start(
-        cls, context: Context, argv: Sequence[str], env: Mapping[str, str], on_request: OnRequest, on_notice: OnNotice
+        cls,
+        context: Context,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        on_request: OnRequest,
+        on_notice: OnNotice,
+        *,
+        cwd: Path | None = None,
     ) -> Program:
-        """Raises Unavailable: it cannot be started."""
+        """cwd: where it runs; None: in the workspace. Raises Unavailable: it cannot be started."""
         mark = uuid.uuid4().hex
         marked = {**env, processes.AGENT_VARIABLE: context.agent, _MARK: mark}
         try:
-            rpc = await JsonRpc.start(argv, cwd=context.root, env=marked, on_request=on_request, on_notice=on_notice)
+            rpc = await JsonRpc.start(
+                argv, cwd=cwd or context.root, env=marked, on_request=on_request, on_notice=on_notice
+            )
         except OSError as error:
             raise Unavailable(f"{argv[0]} cannot be started: {error.strerror or error}.") from None
         return cls(rpc, mark)

@@ -7,7 +7,8 @@ import base64
 import binascii
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -319,6 +320,13 @@ class ToolHost:
     async def supervise(self, command: Command) -> Ended:
         """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""
         return await self._runs.supervise(command)
+
+    @asynccontextmanager
+    async def holding(self, *units: str) -> AsyncIterator[None]:
+        """Units held for what the agent's own program does inside: by its own claims, or else by an implicit one.
+        Raises NotHeld (`hold` has passed; the place is kept), WouldBlock."""
+        async with self._grants.holding(tuple(self.workspace.canonical_unit(unit) for unit in units)):
+            yield
 
     def children(self) -> Pids:
         """Pids of the roots of all process trees that the host runs at the moment."""

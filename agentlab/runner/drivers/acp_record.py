@@ -1,0 +1,144 @@
+"""From what an ACP agent says to events of the log. Calls of our tools are recorded by the tool host, not here."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from agentlab.core.events import Guard, Message, ModelCall, ToolCall, ToolResult
+from agentlab.runner.gate import Gate
+
+from .acp_wire import Ended, Said, Tool
+from .call_ids import CallIds
+
+_OURS = re.compile(r"(?:mcp_+)?lab(?:__|[_./])(\w+)|(\w+) \(lab MCP Server\)")
+"""Our tools as agents title their calls: lab_read, mcp__lab__read, read (lab MCP Server)."""
+
+_ACTS = frozenset({"edit", "delete", "move", "execute", "other", None})
+_NAMES = {"execute": "run", "fetch": "fetch", "switch_mode": "mode"}
+_DONE = ("completed", "failed")
+
+
+def our_tool(tool: Tool) -> str | None:
+    """The name of our tool that this is a call of. The title of a command is the command, which a model may word as it
+    likes: what is of another kind than MCP tools have is none of ours."""
+    found = _OURS.fullmatch(tool.title or "") if tool.kind in (None, "other") else None
+    return (found[1] or found[2]) if found else None
+
+
+@dataclass
+class _Open:
+    """A call of the agent's own, recorded and without its result yet."""
+
+    tool: Tool
+    begun: int = field(default_factory=time.monotonic_ns)
+
+
+class Recorder:
+    """breach: told of a tool of the agent's own that has acted although all of them were to be off. native: they may."""
+
+    def __init__(self, gate: Gate, ids: CallIds, *, native: bool, breach: Callable[[str], None]) -> None:
+        self._gate = gate
+        self._ids = ids
+        self._native = native
+        self._breach = breach
+        self._tools: dict[str, Tool] = {}
+        self._open: dict[str, _Open] = {}
+        self._denied: set[str] = set()
+        self._role = ""
+        self._message = ""
+        self._parts: list[str] = []
+        self.last = ""  # what the agent said last
+
+    def begin_turn(self) -> None:
+        self.last = ""
+
+    def said(self, piece: Said) -> None:
+        if (piece.role, piece.message) != (self._role, self._message):
+            self.flush()
+            self._role, self._message = piece.role, piece.message
+        self._parts.append(piece.text)
+
+    def flush(self) -> None:
+        """No more of this message comes."""
+        text, self._parts = "".join(self._parts), []
+        if not text.strip():
+            return
+        self._gate.record(Message(role=self._role, text=text))
+        if self._role == "assistant":
+            self.last = text
+
+    def tool(self, told: Tool) -> None:
+        self.flush()
+        known = self._tools.get(told.call)
+        tool = self._tools[told.call] = _merged(known, told) if known else told
+        if name := our_tool(tool):
+            if tool.status not in _DONE and tool.input and not (known and known.input):
+                self._ids.announce(name, tool.input, tool.call)
+            elif tool.status not in _DONE and not known and tool.input is None:
+                self._ids.announce(name, None, tool.call)
+        elif self._native or tool.kind not in _ACTS:
+            self._own(tool)
+        elif tool.status == "completed":
+            self._breach(tool.title or tool.call)
+        elif tool.status == "failed":
+            self.deny(tool)
+        if tool.status in _DONE:
+            self._tools.pop(told.call, None)
+
+    def deny(self, tool: Tool) -> None:
+        """A tool of the agent's own was not let through. Recorded once, whoever notices first."""
+        if tool.call not in self._denied:
+            self._denied.add(tool.call)
+            what = tool.title or tool.kind or "a tool"
+            detail = f"{what}: files and processes are reached by the tools of the server lab only."
+            self._gate.record(Guard(rule="boundary", detail=detail), name=tool.kind or "other", status="denied")
+
+    def end_turn(self, ended: Ended | None, cost: float | None, began: int) -> None:
+        self.flush()
+        for call in list(self._open):
+            self._close(call, "cancelled", "the turn has ended")
+        self._tools.clear()
+        if ended:
+            for number, (model, (inp, out, cached)) in enumerate(ended.models.items()):
+                self._gate.record(
+                    ModelCall(provider="acp", stop=ended.stop, detail={"per": "turn"}),
+                    name=model, status="ok", dur_ns=time.monotonic_ns() - began,
+                    tok_in=inp, tok_out=out, tok_cache=cached, cost=cost if number == 0 else None,
+                )  # fmt: skip
+
+    def _own(self, tool: Tool) -> None:
+        if tool.call not in self._open:
+            self._open[tool.call] = _Open(tool)
+            args = tool.input if tool.input is not None else {"paths": list(tool.paths)}
+            vendor = {"tool": tool.title, "kind": tool.kind}
+            self._gate.record(ToolCall(call=tool.call, args=args, vendor=vendor), name=_name(tool), span=tool.call)
+        if tool.status in _DONE:
+            self._open[tool.call].tool = tool
+            failed = tool.status == "failed"
+            self._close(tool.call, "error" if failed else "ok", tool.text if failed else "")
+
+    def _close(self, call: str, status: str, error: str) -> None:
+        own = self._open.pop(call)
+        body = ToolResult(call=call, output=own.tool.text or None, error=error)
+        took = time.monotonic_ns() - own.begun
+        self._gate.record(body, name=_name(own.tool), span=call, status=status, dur_ns=took)
+
+
+def _name(tool: Tool) -> str:
+    return _NAMES.get(tool.kind or "other", tool.kind or "other")
+
+
+def _merged(before: Tool, told: Tool) -> Tool:
+    return replace(
+        told,
+        title=told.title or before.title,
+        kind=told.kind or before.kind,
+        status=told.status or before.status,
+        input=told.input if told.input else before.input,
+        text=told.text or before.text,
+        paths=told.paths or before.paths,
+        diffs=told.diffs or before.diffs,
+    )

@@ -1,0 +1,164 @@
+"""How an ACP agent is started so that its boundary holds: a recipe for each kind. This one is for any agent.
+
+A recipe says what is protected: arguments and variables that a profile's own may not override.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct, ValidationError, convert
+
+from agentlab.core.events import JSON
+from agentlab.errors import BadRequest, Unavailable
+
+from .base import Context
+
+SERVER = "lab"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What to start, and how to open its session.
+
+    title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
+    told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
+    mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
+    """
+
+    title: str
+    name: str
+    argv: tuple[str, ...]
+    cwd: Path
+    login: str
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    told: bool = False
+    mode: str | None = None
+    model: str | None = None
+
+
+class Recipe(Protocol):
+    def check(self, options: Mapping[str, JSON], boundary: str) -> Any:
+        """The options of this kind. Raises BadRequest: there is no such option, or the boundary cannot be had with them."""
+
+    def prepare(self, context: Context, options: Any, server: tuple[str, ...]) -> Setup:
+        """Write the agent's own configuration; what to start. server: the command of our MCP server. Raises Unavailable."""
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of an agent of kind `acp`. command: as a list, or one text that is split like a shell would.
+
+    builtins_off: arguments that switch off all tools of its own; [] where it has none. Only who names them can have
+    boundary="tools": the protocol has no way to switch them off.
+    """
+
+    command: str | list[str] | None = None
+    args: list[str] = []
+    builtins_off: list[str] | None = None
+    mode: str | None = None
+    profile: str = ""
+
+
+class AnyAgent:
+    """Any program that speaks the protocol: `--option command="my-agent --acp"`, a profile, an entry of the registry."""
+
+    def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
+        read: Options = read_options(Options, options, "acp")
+        if not words(read.command):
+            raise BadRequest(
+                "An acp agent wants the option command, such as command='my-agent --acp', or a profile [agents.NAME] in "
+                "config.toml that has one."
+            )
+        if boundary == "tools" and read.builtins_off is None:
+            raise BadRequest(
+                "boundary='tools' cannot be kept for this agent: nobody has said how its own file and shell tools are "
+                "switched off. Say boundary='native' (its tools stay, and it asks before it uses them: weaker, for agentlab "
+                "has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
+            )
+        off = read.builtins_off or []
+        if clash := protected_args(read.args, [word for word in off if word.startswith("-")]):
+            raise BadRequest(
+                f"The arguments of {read.profile or 'an acp agent'} may not set {clash}: its boundary rests on it."
+            )
+        return read
+
+    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+        program, *rest = words(options.command)
+        off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []
+        return Setup(
+            title=Path(program).name, name=Path(program).name, cwd=context.root, env=context.env,
+            argv=(executable(program, context.env), *rest, *options.args, *off),
+            login="log in with its own program first, or hand it a key with --env", mode=options.mode,
+            model=context.spec.model,
+        )  # fmt: skip
+
+
+# --- for all recipes ---------------------------------------------------------------------------------------
+
+
+def read_options(kind: type[Any], given: Mapping[str, JSON], name: str) -> Any:
+    """Raises BadRequest, naming the options there are."""
+    try:
+        return convert(dict(given), kind, strict=False)
+    except ValidationError as error:
+        known = ", ".join(kind.__struct_fields__)
+        raise BadRequest(f"Options of a {name} agent: {error}. There are: {known}.") from None
+
+
+def words(command: str | list[str] | None) -> list[str]:
+    try:
+        return shlex.split(command) if isinstance(command, str) else list(command or ())
+    except ValueError as error:
+        raise BadRequest(f"The command {command!r} cannot be read: {error}.") from None
+
+
+def executable(program: str, env: Mapping[str, str]) -> str:
+    """Raises Unavailable."""
+    if found := shutil.which(program, path=env.get("PATH")):
+        return found
+    raise Unavailable(
+        f"There is no program {program!r} here: neither on PATH nor as a path. Install it, or name it in full."
+    )
+
+
+def protected_args(args: Iterable[str], protected: Iterable[str]) -> str:
+    """The first protected flag that is among the arguments, also as --flag=value and as the beginning of a long flag."""
+    names = set(protected)
+    for arg in args:
+        flag = arg.partition("=")[0]
+        if flag in names or (flag.startswith("--") and len(flag) > 2 and any(name.startswith(flag) for name in names)):
+            return flag
+    return ""
+
+
+def protected_env(env: Mapping[str, str], protected: Iterable[str]) -> str:
+    """The first protected variable that somebody wants to set. `NAME*` protects all that begin so."""
+    for pattern in protected:
+        for name in env:
+            if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+                return name
+    return ""
+
+
+def check_protected(
+    kind: str, args: Iterable[str], flags: Iterable[str], env: Mapping[str, str], names: Iterable[str]
+) -> None:
+    """Raises BadRequest where extra arguments or the environment would override what the boundary rests on."""
+    found = protected_args(args, flags) or protected_env(env, names)
+    if found:
+        raise BadRequest(f"A {kind} agent may not set {found} itself: its boundary rests on it. Leave it out.")
+
+
+def link_logins(user: Path, private: Path, names: Iterable[str]) -> None:
+    """The user's login by a link, so that it is renewed where it is; its content is never copied."""
+    for name in names:
+        link, target = private / name, user / name
+        if target.exists() and not os.path.lexists(link):
+            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link.symlink_to(target)

@@ -1,0 +1,125 @@
+"""Gemini CLI by its ACP mode: a home of its own, an allow-list of exactly our tools, a folder of its own to start in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from msgspec import Struct
+
+from agentlab.core.events import JSON
+
+from . import acp_setup, sharing
+from .acp import AcpDriver
+from .acp_setup import SERVER, Setup
+from .base import Context
+from .program import find
+
+LOGIN: Final = "log in once with `gemini`, or hand a key to this agent with --env GEMINI_API_KEY=env:GEMINI_API_KEY"
+PREFIX: Final = f"mcp_{SERVER}_"
+HOLD_MS: Final = 7_200_000  # a call may wait for a lock: the tool host ends a wait, not the CLI (its default: 600 s)
+
+PROTECTED_ARGS: Final = (
+    "--acp", "--experimental-acp", "--approval-mode", "--yolo", "-y", "--allowed-tools", "--allowed-mcp-server-names",
+    "--extensions", "-e", "--policy", "--admin-policy", "--prompt", "-p", "--prompt-interactive", "-i", "--output-format",
+    "-o", "--include-directories", "--worktree", "-w", "--skip-trust", "--resume", "-r", "--sandbox", "-s",
+)  # fmt: skip
+PROTECTED_ENV: Final = (
+    "GEMINI_CLI_HOME", "GEMINI_CLI_SYSTEM_*", "GEMINI_CLI_TRUST_*", "GEMINI_CLI_NO_RELAUNCH", "GEMINI_CLI_INTEGRATION_TEST",
+    "GEMINI_SANDBOX", "GEMINI_SYSTEM_MD", "NODE_OPTIONS", "VITEST", "GEMINI_YOLO*",
+)  # fmt: skip
+
+_CREDENTIALS = ("oauth_creds.json", "google_accounts.json", "gemini-credentials.json", "installation_id")
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of an agent of kind `gemini`."""
+
+    cli: str | None = None  # the program; default: `gemini` on PATH
+    args: list[str] = []  # further arguments
+    profile: str = ""
+
+
+class Recipe:
+    def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
+        read: Options = acp_setup.read_options(Options, options, "gemini")
+        acp_setup.check_protected("gemini", read.args, PROTECTED_ARGS, {}, ())
+        return read
+
+    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+        """In boundary "tools" it starts in an empty folder: settings, hooks and servers of the workspace are then not
+        read. Its GEMINI.md is."""
+        spec, native = context.spec, context.spec.boundary == "native"
+        acp_setup.check_protected(
+            "gemini", (), (), {n: v for n, v in context.env.items() if n in spec.env}, PROTECTED_ENV
+        )
+        cli = find("gemini", context.env, options.cli)
+        home = context.private / "gemini"
+        user = Path(context.env.get("HOME", "/")) / ".gemini"
+        folder = home / ".gemini"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        acp_setup.link_logins(user, folder, _CREDENTIALS)
+        tools = [tool.name for tool in context.tools.catalogue()]
+        auth = auth_type(context.env, user)
+        (folder / "settings.json").write_text(json.dumps(settings(server, tools, auth, context.root, native=native)))
+        cwd = context.root if native else home / "start"
+        cwd.mkdir(mode=0o700, exist_ok=True)
+        if not native:
+            note = f"The workspace is {context.root}.\n\n{sharing.instructions(PREFIX, spec.instructions)}"
+            (cwd / "GEMINI.md").write_text(note)
+        model = ("-m", spec.model) if spec.model else ()
+        env = {
+            **context.env,
+            "HOME": str(home),
+            "GEMINI_CLI_HOME": str(home),
+            "GEMINI_CLI_NO_RELAUNCH": "true",  # a second process would outlive signals to the first
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",  # else it starts no MCP server
+        }
+        return Setup(
+            title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
+            login=LOGIN, told=True,
+        )  # fmt: skip
+
+
+def auth_type(env: Mapping[str, str], user: Path) -> str | None:
+    """How it is to log in: by a key of the environment, else as the user chose, else not at all."""
+    if env.get("GEMINI_API_KEY"):
+        return "gemini-api-key"
+    if env.get("GOOGLE_API_KEY") or env.get("GOOGLE_GENAI_USE_VERTEXAI"):
+        return "vertex-ai"
+    try:
+        chosen = json.loads((user / "settings.json").read_text())["security"]["auth"]["selectedType"]
+    except (OSError, ValueError, KeyError, TypeError):
+        chosen = None
+    if isinstance(chosen, str):
+        return chosen
+    return "oauth-personal" if (user / "oauth_creds.json").exists() else None
+
+
+def settings(
+    server: tuple[str, ...], tools: list[str], auth: str | None, root: Path, *, native: bool
+) -> dict[str, Any]:
+    """settings.json. `tools.core` names our tools one by one: a pattern offers them but forbids their use."""
+    command, *args = server
+    lab = {"command": command, "args": args, "trust": True, "timeout": HOLD_MS}
+    boundary = {} if native else {"core": [PREFIX + name for name in tools], "discoveryCommand": ""}
+    return {
+        "security": {"auth": {"selectedType": auth} if auth else {}, "folderTrust": {"enabled": False}},
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "hooksConfig": {"enabled": False},
+        "tools": boundary,
+        "mcp": {"allowed": [SERVER]},
+        "mcpServers": {SERVER: lab},
+        **(
+            {} if native else {"context": {"includeDirectories": [str(root)], "loadMemoryFromIncludeDirectories": True}}
+        ),
+    }
+
+
+class GeminiDriver(AcpDriver):
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
+    recipe = Recipe()

@@ -1,0 +1,100 @@
+"""opencode by its ACP server: its configuration is given inline, where nothing overrides it, and denies all but our tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from msgspec import Struct
+
+from agentlab.core.events import JSON
+from agentlab.errors import BadRequest
+
+from . import acp_setup, sharing
+from .acp import AcpDriver
+from .acp_setup import SERVER, Setup
+from .base import Context
+from .program import find
+
+LOGIN: Final = "log in once with `opencode auth login`, or hand it the key of its provider with --env"
+PREFIX: Final = f"{SERVER}_"
+HOLD_MS: Final = 7_200_000  # a call may wait for a lock: the tool host ends a wait, not the CLI (its default: 60 s)
+
+PROTECTED_ARGS: Final = ("acp", "--cwd", "--port", "--hostname", "--mdns", "--cors", "--pure")
+PROTECTED_ENV: Final = (
+    "OPENCODE_CONFIG", "OPENCODE_CONFIG_*", "OPENCODE_PERMISSION", "OPENCODE_DISABLE_*", "OPENCODE_PURE",
+    "OPENCODE_SERVER_*", "OPENCODE_TEST_*", "XDG_CONFIG_HOME", "BUN_OPTIONS",
+)  # fmt: skip
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of an agent of kind `opencode`. provider: of its configuration, by name, as opencode.json has it; keys in
+    it are references such as {env:NAME}."""
+
+    cli: str | None = None
+    args: list[str] = []
+    provider: dict[str, Any] = {}
+    profile: str = ""
+
+
+class Recipe:
+    def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
+        read: Options = acp_setup.read_options(Options, options, "opencode")
+        acp_setup.check_protected("opencode", read.args, PROTECTED_ARGS, {}, ())
+        return read
+
+    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+        spec = context.spec
+        if spec.model is not None and "/" not in spec.model:
+            raise BadRequest(f"opencode names models as provider/model, not {spec.model!r}.")
+        acp_setup.check_protected(
+            "opencode", (), (), {n: v for n, v in context.env.items() if n in spec.env}, PROTECTED_ENV
+        )
+        cli = find("opencode", context.env, options.cli)
+        home = context.private / "opencode"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        notes = home / "lab.md"
+        notes.write_text(sharing.instructions(PREFIX, spec.instructions))
+        project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
+        chosen = config(server, [str(notes), *project], spec.model, options.provider, native=spec.boundary == "native")
+        env = {
+            **context.env,
+            "XDG_CONFIG_HOME": str(
+                home
+            ),  # the user's plugins, agents and servers stay out; the login is data, and stays
+            "OPENCODE_CONFIG_CONTENT": json.dumps(chosen),
+            "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+            "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
+            "OPENCODE_PURE": "1",
+        }
+        return Setup(
+            title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), cwd=context.root, env=env,
+            login=LOGIN, told=True,
+        )  # fmt: skip
+
+
+def config(
+    server: tuple[str, ...], notes: list[str], model: str | None, provider: dict[str, Any], *, native: bool
+) -> dict[str, Any]:
+    """What opencode.json would say. A permission that is denied for good is a tool that is not offered."""
+    own = "ask" if native else "deny"
+    models = {"model": model, "small_model": model} if model else {}
+    return {
+        "autoupdate": False,
+        "share": "disabled",
+        **models,
+        **({"provider": provider, "enabled_providers": sorted(provider)} if provider else {}),
+        "permission": {"*": own, f"{SERVER}*": "allow"},
+        "instructions": notes,
+        "experimental": {"mcp_timeout": HOLD_MS},
+        "mcp": {SERVER: {"type": "local", "command": list(server), "enabled": True, "timeout": HOLD_MS}},
+    }
+
+
+class OpencodeDriver(AcpDriver):
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
+    recipe = Recipe()

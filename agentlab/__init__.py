@@ -105,6 +105,19 @@ def unload_ipython_extension(ipython: Any) -> None:
     unload(ipython)
 
 
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """For the Jupyter server: its extension, which wants the extra `notebook`."""
+    from importlib import import_module
+
+    module = "agentlab.serverextension"
+    return [{"module": module, "app": import_module(module).AgentLabApp}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """For JupyterLab: what is built of labextension/."""
+    return [{"src": "labextension", "dest": "agentlab"}]
+
+
 def __getattr__(name: str) -> Any:
     if name in _CLIENT:
         from agentlab import client

@@ -51,10 +51,10 @@ def connect(
 class Lab:
     """Made by `agentlab.connect()`. Safe to use from several threads; finds its plane again when that was restarted."""
 
-    def __init__(self, target: Target, *, kind: str | None = None) -> None:
+    def __init__(self, target: Target, *, kind: str | None = None, user: str | None = None) -> None:
         self.home = target.home
         self.kind = kind or kind_here()
-        self.user = user_name()
+        self.user = user or user_name()
         self.session_id = spec.new_id("s")
         self._target = target
         self._pid = 0

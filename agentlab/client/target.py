@@ -24,6 +24,7 @@ class Target:
     home: Path
     url: str | None = None  # None: the plane of `home`
     start: bool = True  # start one where there is none
+    token: str = field(default="", repr=False)  # of the plane at `url`; '': $AGENTLAB_TOKEN, or the state file's
 
     @classmethod
     def of(cls, home: str | Path | None, url: str | None, start: bool) -> Target:
@@ -48,7 +49,7 @@ class Target:
         return Address(plane.address, plane.token)
 
     def _token(self, url: str) -> str:
-        if token := os.environ.get("AGENTLAB_TOKEN"):
+        if token := self.token or os.environ.get("AGENTLAB_TOKEN", ""):
             return token
         plane = discovery.read(self.home)
         if plane is not None and url in (plane.address, link_url(plane.http) if plane.http else None):

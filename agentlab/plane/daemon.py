@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from agentlab import discovery
+from agentlab.__about__ import PROTOCOL, __version__
 from agentlab.config import Config, load
 from agentlab.core.commands import StartRun
 from agentlab.core.events import JSON
@@ -140,6 +141,8 @@ class Plane:
         state = self.engine.state
         return {
             "pid": os.getpid(),
+            "version": __version__,
+            "protocol": PROTOCOL,
             "home": str(self.home),
             "database": str(self.home / DATABASE),
             "address": self.server.address,

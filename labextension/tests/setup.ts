@@ -12,7 +12,13 @@ class NoObserver {
   disconnect(): void {}
 }
 
-const missing: Record<string, unknown> = { DragEvent: NoDrag, ResizeObserver: NoObserver, IntersectionObserver: NoObserver };
+const missing: Record<string, unknown> = {
+  DragEvent: NoDrag,
+  ResizeObserver: NoObserver,
+  IntersectionObserver: NoObserver,
+  requestIdleCallback: (work: () => void) => setTimeout(work),
+  cancelIdleCallback: clearTimeout
+};
 for (const [name, value] of Object.entries(missing)) {
   if (!(name in globalThis)) {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });

@@ -90,7 +90,7 @@ const Agent = React.memo(function Agent(props: { agent: IAgentView; active: bool
           <span className="jp-agentlab-strong" title={agent.key}>
             {agent.name}
           </span>
-          <span className="jp-agentlab-faint">{agent.kind}</span>
+          <span className="jp-agentlab-faint jp-agentlab-kind">{agent.kind}</span>
           {agent.native && (
             <span className="jp-agentlab-tag" title={trans.__("The vendor's own tools, gated from outside: weaker than agentlab's")}>
               {trans.__('native')}
@@ -123,7 +123,7 @@ const Agent = React.memo(function Agent(props: { agent: IAgentView; active: bool
 function Usage(props: { agent: IAgentView }): JSX.Element {
   const { trans } = useHost();
   const { tokens, cost } = props.agent;
-  return <span title={trans.__('%1 tokens', tokens.toLocaleString())}>{[tokens > 0 && amount(tokens), cost > 0 && money(cost)].filter(Boolean).join(' · ')} · </span>;
+  return <span title={trans.__('%1 tokens', tokens.toLocaleString())}>{cost > 0 ? money(cost) : amount(tokens)} · </span>;
 }
 
 function Wait(props: { waiting: IWaiting }): JSX.Element {

@@ -1,0 +1,220 @@
+import { act, fireEvent, screen, waitFor, within } from '@testing-library/react';
+import React from 'react';
+import { expect, test, vi } from 'vitest';
+
+import { Agents } from '../../src/sidebar/agents';
+import { Announcer } from '../../src/sidebar/announcer';
+import { Approvals } from '../../src/sidebar/approvals';
+import { LinkBanner } from '../../src/sidebar/link';
+import { Locks } from '../../src/sidebar/locks';
+import { Runs } from '../../src/sidebar/runs';
+import { Runtimes } from '../../src/sidebar/runtimes';
+import { StatusItem } from '../../src/status/item';
+import { SpawnBody } from '../../src/spawn/dialog';
+import { releaseText } from '../../src/commands/release';
+import { agent, delta } from '../fakes';
+import { NOW, change, shown, stage } from '../host';
+
+const offline = { state: 'offline', problem: { code: 'Unreachable', message: 'The server is gone.', next: 'Look.' } } as const;
+const waits = { ticket: 3, units: ['file:src/a.py'], position: 2, behind: [{ owner: 'r1/typist' }] };
+const question = (key: string, more: object = {}) => ({ approval: key, run_id: 'r1', agent: 'r1/ann', question: 'May I?', kind: 'permission', tool: 'run', status: 'asked', asked: NOW - 5e9, ...more });
+
+test('where nothing is, every section says how something comes there', () => {
+  for (const [view, words] of [[<Agents />, '%agent spawn'], [<Approvals />, 'waits here for you'], [<Locks />, 'take locks'], [<Runtimes />, 'agentlab doctor']] as const) {
+    const { container, unmount } = shown(stage(), view);
+    expect(container.textContent).toContain(words);
+    unmount();
+  }
+});
+
+test('a waiting agent says for what, behind whom and at which place', () => {
+  shown(stage({ agents: { 'r1/ann': agent('ann', { status: 'waiting', waits: waits as never }) } }), <Agents />);
+  expect(screen.getByRole('row', { name: /ann/ }).textContent).toContain('waits for file:src/a.py · held by typist · 2nd');
+});
+
+test('what an agent is called is text, whatever it is', () => {
+  const { container } = shown(stage({ agents: { 'r1/x': agent('<img src=x onerror=alert(1)>\u202e', { doing: '\x1b[31m<b>' }) } }), <Agents />);
+  expect(container.querySelector('img, b')).toBeNull();
+  expect(container.textContent).toContain('\\u202e');
+});
+
+test('a press on a button of a row runs its command for that agent', () => {
+  const on = stage({ agents: { 'r1/ann': agent('ann'), 'r1/bob': agent('bob', { status: 'paused' }) } });
+  shown(on, <Agents />);
+  fireEvent.click(screen.getByRole('button', { name: 'Pause ann' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Resume bob' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Stop ann' }));
+  expect(on.ran).toEqual([
+    { command: 'agentlab:pause-agent', args: { agent: 'r1/ann' } },
+    { command: 'agentlab:resume-agent', args: { agent: 'r1/bob' } },
+    { command: 'agentlab:stop-agent', args: { agent: 'r1/ann' } }
+  ]);
+});
+
+test('one row is a tab stop, the arrows lead to the others, Enter opens', () => {
+  const on = stage({ agents: { 'r1/ann': agent('ann'), 'r1/bob': agent('bob') } });
+  const { container } = shown(on, <Agents />);
+  const rows = [...container.querySelectorAll<HTMLElement>('tr[data-row]')];
+  expect(rows.map(row => row.tabIndex)).toEqual([0, -1]);
+  rows[0]!.focus();
+  fireEvent.keyDown(rows[0]!, { key: 'ArrowDown' });
+  expect(document.activeElement).toBe(rows[1]);
+  expect(rows.map(row => row.tabIndex)).toEqual([-1, 0]);
+  fireEvent.keyDown(rows[1]!, { key: 'Enter' });
+  expect(on.ran).toEqual([{ command: 'agentlab:open-agent', args: { agent: 'r1/bob' } }]);
+});
+
+test('rows that are old offer nothing that would act on them', () => {
+  const on = stage({ agents: { 'r1/ann': agent('ann') }, approvals: { q: question('q') } });
+  const { container } = shown(on, <><Agents /><Approvals /><LinkBanner /></>);
+  change(on, delta(2, {}), offline);
+  expect(screen.queryByRole('button', { name: 'Stop ann' })).toBeNull();
+  expect((screen.getByRole('button', { name: 'Allow once' }) as HTMLButtonElement).disabled).toBe(true);
+  expect(container.textContent).toContain('The server is gone.');
+  expect(container.textContent).toContain('as of');
+});
+
+test('the banner is silent while all is live, and offers to try again when it is not', () => {
+  const on = stage();
+  const { container } = shown(on, <LinkBanner />);
+  expect(container.textContent).toBe('');
+  change(on, delta(2, {}), offline);
+  fireEvent.click(screen.getByRole('button', { name: 'Try now' }));
+  expect(on.ran[0]!.command).toBe('agentlab:reconnect');
+});
+
+test('an approval shows all that is needed to answer it', async () => {
+  const on = stage({
+    approvals: { q: question('q', { input: { command: 'rm -rf build' }, units: ['dir:build'], risk: 'high', risks: ['deletes files'], diff: 'ab'.repeat(32), locks: [{ unit: 'dir:build', owner: 'r1/bob', mode: 'X', waits: false }] }) }
+  });
+  on.gateway.answers[`GET api/blobs/${'ab'.repeat(32)}`] = () => '-old\n+new\n';
+  const { container } = shown(on, <Approvals />);
+  for (const words of ['ann', 'wants run', 'high risk', 'deletes files', 'dir:build', 'held by bob (exclusive)', 'rm -rf build']) {
+    expect(container.textContent).toContain(words);
+  }
+  const details = screen.getByText('Difference').closest('details')!;
+  details.open = true;
+  fireEvent(details, new Event('toggle'));
+  await waitFor(() => expect(container.querySelector('.jp-agentlab-added')?.textContent).toContain('+new'));
+});
+
+test('allowing and denying are sent as they were pressed, with scope and reason', async () => {
+  const on = stage({ approvals: { q: question('q') } });
+  on.gateway.answers['POST api/approvals/q'] = () => ({});
+  shown(on, <Approvals />);
+  await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'Session' })));
+  fireEvent.click(screen.getByRole('button', { name: 'Deny…' }));
+  fireEvent.change(screen.getByRole('textbox', { name: 'Reason' }), { target: { value: 'too risky' } });
+  await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'Deny' })));
+  expect(on.gateway.asked.map(one => one.body)).toEqual([
+    { status: 'approved', scope: 'session' },
+    { status: 'denied', answer: 'too risky' }
+  ]);
+});
+
+test('who was second in answering is told who was first', async () => {
+  const on = stage({ approvals: { q: question('q') } });
+  on.gateway.refuse('POST api/approvals/q', 409, 'Refused', 'bob approved this already.');
+  shown(on, <Approvals />);
+  await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'Always' })));
+  expect(screen.getByRole('alert').textContent).toContain('bob approved this already.');
+});
+
+test('a question is answered by an option, by words, or not at all', async () => {
+  const on = stage({ approvals: { q: question('q', { kind: 'question', tool: '', options: ['left', 'right'] }) } });
+  on.gateway.answers['POST api/approvals/q'] = () => ({});
+  shown(on, <Approvals />);
+  await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'right' })));
+  fireEvent.change(screen.getByRole('textbox'), { target: { value: 'neither' } });
+  await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'Answer' })));
+  expect(on.gateway.asked.map(one => one.body)).toEqual([{ status: 'answered', answer: 'right' }, { status: 'answered', answer: 'neither' }]);
+});
+
+test('a unit shows who holds it and its queue in order, each with what an operator can do', () => {
+  const lock = (ticket: number, owner: string, more: object) => ({ ticket, owner: `r1/${owner}`, run_id: 'r1', units: ['file:a'], mode: 'X', granted: NOW, requested: NOW, ttl: 60, ...more });
+  const on = stage({ locks: { 1: lock(1, 'ann', { status: 'held', token: 1 }), 3: lock(3, 'cat', { status: 'waiting', position: 2 }), 2: lock(2, 'bob', { status: 'waiting', position: 1 }) } });
+  const { container } = shown(on, <Locks />);
+  const rows = [...container.querySelectorAll('tr[data-row]')].map(row => row.textContent);
+  expect(rows.map(text => /ann|bob|cat/.exec(text ?? '')![0])).toEqual(['ann', 'bob', 'cat']);
+  expect(rows[1]).toContain('1st');
+  fireEvent.click(screen.getByRole('button', { name: 'Move cat to the front' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Release what ann holds' }));
+  expect(on.ran.map(one => [one.command, one.args])).toEqual([
+    ['agentlab:bump-ticket', { ticket: 3 }],
+    ['agentlab:release-ticket', { ticket: 1 }]
+  ]);
+});
+
+test('before a release is said what it breaks', () => {
+  const { title, body } = releaseText(stage().host.trans, { units: ['file:a'], owner: 'ann', working: true, doing: 'edit file:a', next: ['bob'] }, true);
+  expect(title).toBe('Release file:a from ann?');
+  expect(body).toContain('ann is at work there (edit file:a)');
+  expect(body).toContain('refused');
+  expect(body).toContain('bob');
+});
+
+test('an ill runtime says why, and which programs it has', () => {
+  const { container } = shown(
+    stage({ runtimes: { l: { runtime_id: 'l', name: 'box', kind: 'docker', health: 'offline', reason: 'no sign of life for 45 s', slots: 4, used: 1, last_seen: NOW - 100e9, clis: [{ name: 'codex', verdict: 'too old', version: '0.1' }, { name: 'gemini', verdict: 'missing' }] } } }),
+    <Runtimes />
+  );
+  for (const words of ['box', 'offline', 'no sign of life for 45 s', '1 of 4 slots', 'too old', 'Not installed: gemini', '1m']) {
+    expect(container.textContent).toContain(words);
+  }
+});
+
+test('runs are searched, opened, and two of them compared', async () => {
+  const on = stage();
+  on.gateway.answers['GET api/runs?limit=200'] = () => ['one', 'two', 'three'].map((name, n) => ({ run_id: `r${n}`, name, status: 'done', started: NOW - n * 1e9, ended: NOW })) as never;
+  shown(on, <Runs />);
+  await screen.findByRole('row', { name: /three/ });
+  fireEvent.click(screen.getByRole('button', { name: 'Open run two' }));
+  const compare = screen.getByRole('button', { name: 'Compare' }) as HTMLButtonElement;
+  fireEvent.click(screen.getByRole('checkbox', { name: /one/ }));
+  expect(compare.disabled).toBe(true);
+  fireEvent.click(screen.getByRole('checkbox', { name: /three/ }));
+  fireEvent.click(compare);
+  fireEvent.change(screen.getByRole('searchbox'), { target: { value: 'two' } });
+  expect(within(screen.getByRole('table')).queryByText('one')).toBeNull();
+  expect(on.ran).toEqual([
+    { command: 'agentlab:open-run', args: { run_id: 'r1' } },
+    { command: 'agentlab:compare-runs', args: { run_ids: ['r0', 'r2'] } }
+  ]);
+});
+
+test('the status bar counts, and leads to the questions where there are some', () => {
+  const on = stage({ agents: { a: agent('a'), b: agent('b', { status: 'waiting' }) }, approvals: { q: question('q') } });
+  shown(on, <StatusItem />);
+  const item = screen.getByRole('button', { name: /1 agent at work, 1 waits, 1 approval/ });
+  fireEvent.click(item);
+  expect(on.ran[0]!.command).toBe('agentlab:show-approvals');
+  change(on, delta(2, {}), offline);
+  expect(screen.getByRole('button', { name: /not connected/ }).textContent).not.toContain('1');
+});
+
+test('changes that matter are read aloud, once, and not those before one looked', () => {
+  vi.useFakeTimers();
+  try {
+    const on = stage({ agents: { 'r1/ann': agent('ann'), 'r1/old': agent('old', { status: 'done' }) } });
+    const { container } = shown(on, <Announcer />);
+    change(on, delta(2, { agents: { 'r1/ann': agent('ann', { status: 'failed' }) }, approvals: { q: question('q') } }));
+    act(() => void vi.advanceTimersByTime(2500));
+    expect(container.textContent).toBe('ann: failed. ann asks for an answer');
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('a spawn is asked for as it was written, and what is refused is said in the form, which stays', async () => {
+  const on = stage({ runtimes: { l: { runtime_id: 'l', health: 'online', kinds: ['script'] } } });
+  on.gateway.refuse('POST spawn', 409, 'NameTaken', "The name 'ann' is taken.", 'Choose another.');
+  const body = new SpawnBody({ agentlab: on.host.agentlab, trans: on.host.trans, cwd: 'src' });
+  expect(await body.submit()).toBe(false);
+  expect(on.gateway.asked).toEqual([]); // no task yet
+  body.draft = { ...body.draft, task: '- say: hello', workdir: '/w', name: 'ann', claims: 'file:a, dir:b' };
+  expect(await body.submit()).toBe(false);
+  on.gateway.answers['POST spawn'] = () => ({ agent: 'r1/ann', run_id: 'r1' });
+  expect(await body.submit()).toBe(true);
+  expect(body.spawned).toEqual({ agent: 'r1/ann', run_id: 'r1' });
+  expect(on.gateway.asked.at(-1)).toEqual({ call: 'POST spawn', body: { kind: 'script', task: '- say: hello', workdir: '/w', name: 'ann', claims: ['file:a', 'dir:b'] } });
+});

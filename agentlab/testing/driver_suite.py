@@ -144,6 +144,7 @@ class DriverSuite:
 
     kind: ClassVar[str]
     model: ClassVar[str | None] = None
+    boundary: ClassVar[str] = "tools"
     own: ClassVar[tuple[dict[str, Any], ...]] = ()
     reads: ClassVar[frozenset[str]] = frozenset()
     """The program's own tools that stay on: they change nothing."""
@@ -176,7 +177,7 @@ class DriverSuite:
 
     @pytest_asyncio.fixture
     async def bench(self, served: ScriptedModel, tmp_path: Path) -> AsyncIterator[DriverBench]:
-        spec = {"options": self.options(), **({"model": self.model} if self.model else {})}
+        spec = {"options": self.options(), "boundary": self.boundary, **({"model": self.model} if self.model else {})}
         bench = DriverBench(served, tmp_path, self.kind, spec, {})
         bench.env = self.env(bench)
         yield bench

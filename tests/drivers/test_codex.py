@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from typing import Any, ClassVar
 
 import pytest
 
-from agentlab.testing.driver_suite import DriverBench, DriverSuite, do
+from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
+from agentlab.runner.gate import Verdict
+from agentlab.testing.driver_suite import DriverBench, DriverSuite, do, until
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(45)]
 
@@ -44,3 +48,182 @@ class TestCodex(DriverSuite):
         assert turn.status == "done"
         assert [path.name for path in bench.root.iterdir()] == ["a.txt"]
         assert json.dumps(bench.model.turns[-1].body).count("unsupported call") == 2
+
+
+def patch(*lines: str) -> dict[str, Any]:
+    """A step: Codex's own tool for changes."""
+    return {"tool": "apply_patch", "args": {"input": "\n".join(("*** Begin Patch", *lines, "*** End Patch", ""))}}
+
+
+ADD = patch("*** Add File: new.txt", "+one")
+CHANGE = patch("*** Update File: old.txt", "@@", "-one", "+two")
+YES = Verdict(allowed=True, answer="approved", by="ann")
+NO = Verdict(allowed=False, answer="denied", by="ann", reason="not today")
+
+
+def command(text: str) -> dict[str, Any]:
+    return {"tool": "exec_command", "args": {"cmd": text}}
+
+
+class TestNativeCodex(TestCodex):
+    """Codex with its own tools beside ours. What it does with them waits for an approval and for the lock."""
+
+    boundary = "native"
+
+    def env(self, bench: DriverBench) -> dict[str, str]:
+        """Codex links its sandbox into its home, unless that lies in the folder for temporary files, as it does here."""
+        (bench.base / "tmp").mkdir()
+        return {**super().env(bench), "TMPDIR": str(bench.base / "tmp")}
+
+    async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
+        async with bench.plane.changed:
+            bench.plane.verdicts.extend(verdicts)
+            bench.plane.changed.notify_all()
+
+    async def asked(self, bench: DriverBench, number: int = 1) -> None:
+        await until(lambda: len(bench.plane.asked) >= number)
+
+    # --- what is otherwise than without its own tools ------------------------------------------------------------
+
+    async def test_it_is_offered_our_tools_and_nothing_that_acts(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        await driver.prompt(do({"say": "hi"}))
+        (offered,) = {seen.tools for seen in bench.model.turns}
+        assert {"apply_patch", "exec_command", "lab_write", "lab_run"} <= set(offered)
+
+    async def test_its_own_tools_cannot_touch_anything(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, command("touch new.txt; mkdir d"), {"say": "tried"})))
+        await self.answered(bench, NO, YES)
+        assert (await turn).output == "tried"
+        assert list(bench.root.iterdir()) == [], "one was denied, and its sandbox can only read"
+
+    @pytest.mark.parametrize("model", ["gpt-6-astra", "a-model-that-no-catalogue-has"])
+    async def test_models_that_would_run_code_get_our_tools_alone(self, bench: DriverBench, model: str) -> None:
+        """In code mode a command that is held for more than 30 s is dropped: it is off here too."""
+        driver = await bench.started(model=model)
+        await self.answered(bench, YES)
+        turn = await driver.prompt(do(ADD, {"say": "ok"}))
+        assert (turn.status, (bench.root / "new.txt").read_text()) == ("done", "one\n")
+
+    # --- changes -------------------------------------------------------------------------------------------------
+
+    async def test_a_change_that_was_approved_is_made_under_a_grant_and_recorded(self, bench: DriverBench) -> None:
+        (bench.root / "old.txt").write_text("one\n")
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(CHANGE, {"say": "changed"})))
+        await self.asked(bench)
+        (request,) = bench.plane.asked
+        assert (request.tool, request.units) == ("apply_patch", ("file:old.txt",))
+        assert request.diff and "-one\n+two" in request.diff
+        assert (bench.root / "old.txt").read_text() == "one\n", "nothing happens before the answer"
+        await self.answered(bench, YES)
+        assert (await turn).output == "changed"
+        assert (bench.root / "old.txt").read_text() == "two\n"
+        (write,) = bench.gate.of(FileWrite)
+        assert write.path == "old.txt" and write.token > 0
+        (call,) = bench.gate.of(ToolCall)
+        assert call.vendor == {"tool": "fileChange", "item": call.call}
+        assert [e.status for e in bench.gate.entries if isinstance(e.body, ToolResult)] == ["ok"]
+        assert bench.gate.grants() == (), "the lock lasts as long as the change"
+
+    async def test_a_change_that_was_denied_is_not_made_and_the_model_is_told_why(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, {"write": ["ours.txt", "x"]}, {"say": "went on"})))
+        await self.answered(bench, NO)
+        assert (await turn).output == "went on"
+        assert [path.name for path in bench.root.iterdir()] == ["ours.txt"]
+        assert "denied by ann. not today" in json.dumps(bench.model.turns[-1].body)
+
+    async def test_a_change_waits_for_the_lock_also_when_it_was_approved(self, bench: DriverBench) -> None:
+        await bench.typist.claim(("file:new.txt",))
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, {"say": "at last"})))
+        await self.answered(bench, YES)
+        await until(bench.waiting)
+        assert not (bench.root / "new.txt").exists()
+        await bench.typist.release()
+        assert (await turn).output == "at last"
+        assert (bench.root / "new.txt").exists()
+
+    async def test_a_change_whose_lock_is_not_to_be_had_is_refused(self, bench: DriverBench) -> None:
+        await bench.typist.claim(("file:new.txt",))
+        bench.tools.hold = 0.1
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, {"say": "next"})))
+        await self.answered(bench, YES)
+        assert (await turn).output == "next"
+        assert not (bench.root / "new.txt").exists()
+        assert "held by typist" in json.dumps(bench.model.turns[-1].body)
+
+    async def test_a_change_outside_of_the_workspace_is_refused_without_asking_anybody(
+        self, bench: DriverBench
+    ) -> None:
+        driver = await bench.started()
+        out = bench.base / "outside.txt"
+        turn = await driver.prompt(do(patch(f"*** Add File: {out}", "+x"), {"say": "tried"}))
+        assert turn.output == "tried"
+        assert not out.exists()
+        assert bench.plane.asked == []
+        assert [guard.rule for guard in bench.gate.of(Guard)] == ["boundary"]
+
+    async def test_a_file_that_is_moved_needs_both_names(self, bench: DriverBench) -> None:
+        (bench.root / "old.txt").write_text("one\n")
+        driver = await bench.started()
+        step = patch("*** Update File: old.txt", "*** Move to: new.txt", "@@", "-one", "+two")
+        await self.answered(bench, YES)
+        turn = await driver.prompt(do(step, {"say": "moved"}))
+        assert turn.output == "moved"
+        assert bench.plane.asked[0].units == ("file:old.txt", "file:new.txt")
+        assert [path.name for path in bench.root.iterdir()] == ["new.txt"]
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    async def test_a_command_that_only_looks_is_recorded_and_asks_nobody(self, bench: DriverBench) -> None:
+        (bench.root / "old.txt").write_text("4711\n")
+        driver = await bench.started()
+        turn = await driver.prompt(do(command("cat old.txt"), {"say": "seen"}))
+        assert turn.output == "seen"
+        assert bench.plane.asked == []
+        assert "4711" in bench.said(1)
+        assert [e.name for e in bench.gate.entries if isinstance(e.body, ToolCall)] == ["run"]
+
+    async def test_another_command_asks_and_can_only_read(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(
+            driver.prompt(do(command("touch x; python3 -c 'print(6*7*1000001)'"), {"say": "ran"}))
+        )
+        await self.asked(bench)
+        assert bench.plane.asked[0].tool == "exec_command"
+        await self.answered(bench, YES)
+        assert (await turn).output == "ran"
+        assert "42000042" in bench.said(1)
+        assert list(bench.root.iterdir()) == []
+
+    # --- ends ----------------------------------------------------------------------------------------------------
+
+    async def test_an_interrupt_takes_the_question_back_and_makes_no_change(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, {"say": "never"})))
+        await self.asked(bench)
+        await driver.interrupt()
+        assert (await turn).status == "cancelled"
+        await self.answered(bench, YES)
+        after = await driver.prompt(do({"say": "here again"}))
+        assert after.output == "here again"
+        assert not (bench.root / "new.txt").exists()
+        assert bench.gate.grants() == ()
+
+    async def test_a_program_that_dies_while_it_waits_makes_no_change_and_leaves_no_ticket(
+        self, bench: DriverBench
+    ) -> None:
+        await bench.typist.claim(("file:new.txt",))
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(ADD, {"say": "never"})))
+        await self.answered(bench, YES)
+        await until(bench.waiting)
+        for pid in driver.processes():
+            os.kill(pid, 9)
+        assert (await turn).status == "failed"
+        await until(lambda: not bench.waiting())
+        assert not (bench.root / "new.txt").exists()

@@ -1,9 +1,11 @@
-"""Codex, driven through its app-server: its own tools off, ours as dynamic tools, whose calls come to us over its pipe."""
+"""Codex, driven through its app-server: ours as dynamic tools, whose calls come to us over its pipe; its own are off, or
+(`boundary="native"`) ask us first: see `codex_native`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +18,7 @@ from . import codex_setup as setup
 from . import sharing
 from .answers import as_text
 from .base import Context, Turn
+from .codex_native import ACTS, Native
 from .failures import Failure, classify, of_reason
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import Program, check_version, find
@@ -60,7 +63,7 @@ class _Prompt:
 class CodexDriver:
     """One process of Codex and one thread of it. Options: see `codex_setup.Options`."""
 
-    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -72,6 +75,8 @@ class CodexDriver:
         self._gone: Turn | None = None
         self._session = context.spec.resume
         self._model = context.spec.model or ""
+        self._native = Native(context, self._tell) if context.spec.boundary == "native" else None
+        self._telling: set[asyncio.Task[None]] = set()
         self._resets: float | None = None  # when the limit that was run into resets
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -85,9 +90,11 @@ class CodexDriver:
         user = Path(context.env.get("CODEX_HOME") or Path(context.env.get("HOME", "/")) / ".codex")
         home = setup.make_home(context.private, context.shared, user)
         env = {**context.env, "CODEX_HOME": str(home)}
-        models = setup.bare(await setup.catalogue(cli, context.shared, env), spec.model)
+        native = self._native is not None
+        models = setup.bare(await setup.catalogue(cli, context.shared, env), spec.model, native=native)
         (home / "models.json").write_bytes(models)
-        (home / "config.toml").write_text(setup.config(options, context.env, home / "models.json", context.root))
+        config = setup.config(options, context.env, home / "models.json", context.root, native=native)
+        (home / "config.toml").write_text(config)
         program = self._program = await Program.start(
             context, [str(cli), "app-server"], env, self._answer, self._notice
         )
@@ -121,9 +128,11 @@ class CodexDriver:
         await rpc.notify("initialized")
         thread: Params = {
             "cwd": str(context.root),
-            "approvalPolicy": "never",
-            "sandbox": "read-only",  # the second wall: there is nothing left that could want to write
-            "developerInstructions": sharing.instructions(setup.PREFIX, spec.instructions),
+            "approvalPolicy": "untrusted"
+            if self._native
+            else "never",  # untrusted: it asks before each change and command
+            "sandbox": "read-only",  # the second wall; what it asked for and was allowed is outside of it
+            "developerInstructions": sharing.instructions(setup.PREFIX, spec.instructions, spec.boundary),
             **({"model": spec.model} if spec.model else {}),
         }
         if spec.resume:  # the tools of a thread are kept with it
@@ -143,10 +152,12 @@ class CodexDriver:
         program, self._program = self._program, None
         if program is not None:
             await program.close(now=now)
-        for task in (self._watcher, self._stopper, self._planning):
+        for task in (self._watcher, self._stopper, self._planning, *self._telling):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if self._native:
+            await self._native.settle()
         self._end(None)
 
     def processes(self) -> list[int]:
@@ -165,6 +176,8 @@ class CodexDriver:
         exit = await rpc.ended()
         if self._program is not None:
             await self._program.kill()  # what it is a wrapper of may have outlived it
+        if self._native:
+            await self._native.settle()
         if self._gone is None:
             code = exit.code if exit.signal is None else -exit.signal
             said = f"Codex ended with exit code {code} and without closing the turn."
@@ -205,7 +218,19 @@ class CodexDriver:
             pass  # `ended` says so as well
         if prompt.interrupted and not prompt.ended.done():
             await self._stop(prompt)
-        return self._conclude(prompt, await asyncio.shield(prompt.ended))
+        closed = await asyncio.shield(prompt.ended)
+        if self._native:
+            await self._native.settle()
+        return self._conclude(prompt, closed)
+
+    def _tell(self, text: str) -> None:
+        """Say something to the model in the middle of the turn."""
+        if self._program and self._prompt and self._prompt.id:
+            words = [{"type": "text", "text": f"[agentlab] {text}"}]
+            steer = {"threadId": self._session, "expectedTurnId": self._prompt.id, "input": words}
+            task = asyncio.create_task(_quietly(self._program.rpc.request("turn/steer", steer)))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     async def interrupt(self) -> None:
         if prompt := self._prompt:
@@ -283,6 +308,8 @@ class CodexDriver:
             case "item/tool/requestUserInput":
                 return {"answers": {q["id"]: {"answers": [await self._ask(q)]} for q in params.get("questions", [])}}
             case "item/commandExecution/requestApproval" | "item/fileChange/requestApproval":
+                if self._native:
+                    return await self._native.approve(params)
                 self._refuse(method)
                 return {"decision": "decline"}
             case "execCommandApproval" | "applyPatchApproval":
@@ -320,6 +347,11 @@ class CodexDriver:
     def _notice(self, method: str, params: Params) -> None:
         record = self._context.gate.record
         match method:
+            case "item/started" if self._native and params["item"]["type"] in ACTS:
+                self._native.started(params["item"])
+            case "item/completed" if self._native and params["item"]["type"] in ACTS:
+                if not self._native.completed(params["item"]):
+                    self._give_up("Codex has acted without asking.", Failure("boundary", _NEW))
             case "item/started" if params["item"]["type"] in _OWN_TOOLS:
                 kind = params["item"]["type"]
                 self._refuse(kind)
@@ -410,6 +442,14 @@ def _failure_of(error: Params | None) -> tuple[str, Failure]:
     if failure.reason == "unknown" and name in _REASONS:
         failure = of_reason(_REASONS[name], setup.LOGIN)
     return said, failure
+
+
+async def _quietly(asked: Awaitable[JSON]) -> None:
+    """The turn may have ended meanwhile: then there is nobody to be told."""
+    try:
+        await asked
+    except (RpcError, Gone):
+        pass
 
 
 def _failed(said: str, failure: Failure, **facts: Any) -> Turn:

@@ -23,8 +23,11 @@ PREFIX = "lab_"
 
 KEYS = ("OPENAI_API_KEY", "CODEX_API_KEY")
 
+SHELL = ("shell_tool", "unified_exec")
+"""Features by which Codex runs commands itself."""
+
 OFF = (
-    "shell_tool", "unified_exec", "apps", "plugins", "hooks", "browser_use", "browser_use_external", "computer_use",
+    "apps", "plugins", "hooks", "browser_use", "browser_use_external", "computer_use",
     "image_generation", "code_mode_host", "goals", "daemon_auto_start",
 )  # fmt: skip
 """Features that act on the machine, or that nobody here could answer. What a version does not know it passes over."""
@@ -54,7 +57,7 @@ def key_variable(env: Mapping[str, str]) -> str | None:
     return next((name for name in KEYS if env.get(name)), None)
 
 
-def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path) -> str:
+def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path, *, native: bool = False) -> str:
     """config.toml of the agent's own CODEX_HOME. It names the variable with the key, never the key."""
     provider: dict[str, Any] = {}
     base_url = chosen.base_url or env.get("OPENAI_BASE_URL")
@@ -74,7 +77,7 @@ def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path)
             "check_for_update_on_startup": False,
             "web_search": "disabled",
         },
-        "features": dict.fromkeys(OFF, False),
+        "features": dict.fromkeys(OFF if native else (*SHELL, *OFF), False),
         "agents": {"enabled": False},
         "tools": {"view_image": False},
         "analytics": {"enabled": False},
@@ -91,13 +94,15 @@ def _toml(value: str | bool | int) -> str:
     return json.dumps(value)  # a JSON string, number or boolean is one of TOML too
 
 
-def bare(catalogue: bytes, model: str | None) -> bytes:
-    """The catalogue of models, each without tools of Codex's own and without its code mode: ours are then called one by
-    one, and a wait for a lock is a wait. A model that is not in it is added, for Codex would give it tools by default."""
+def bare(catalogue: bytes, model: str | None, *, native: bool = False) -> bytes:
+    """The catalogue of models, each without tools of Codex's own (unless `native`) and without its code mode: tools are
+    then called one by one, and a wait for a lock is a wait: code mode drops what is held for more than 30 s. A model that
+    is not in it is added, for Codex would give it tools by default."""
+    changes = _CALLED if native else _BARE
     begin = catalogue.find(b'{"models"')  # a banner may stand before it
     try:
         read = msgspec.json.decode(catalogue[max(0, begin) :])
-        models = [{**entry, **_BARE} for entry in read["models"]]
+        models = [{**entry, **changes} for entry in read["models"]]
         slugs = {entry["slug"] for entry in models}
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         said = catalogue[:200].decode("utf-8", "replace").strip()
@@ -110,13 +115,8 @@ def bare(catalogue: bytes, model: str | None) -> bytes:
     return msgspec.json.encode({**read, "models": models})
 
 
-_BARE: dict[str, Any] = {
-    "apply_patch_tool_type": None,
-    "shell_type": "disabled",
-    "tool_mode": None,
-    "supports_search_tool": False,
-    "experimental_supported_tools": [],
-}
+_CALLED: dict[str, Any] = {"tool_mode": None, "supports_search_tool": False, "experimental_supported_tools": []}
+_BARE: dict[str, Any] = {**_CALLED, "apply_patch_tool_type": None, "shell_type": "disabled"}
 
 
 def dynamic_tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:

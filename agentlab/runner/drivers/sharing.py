@@ -14,7 +14,18 @@ work around a lock.
 - A write that is refused as stale was made from an old version: read the file again and redo the change on what it says now."""
 
 
-def instructions(prefix: str, own: str) -> str:
+_NATIVE = """\
+You work in a workspace that other agents change at the same time. Each of your changes waits until it is approved and \
+its files are free, and may be refused: the reason follows as a message. Your own commands run in a sandbox that can only \
+read; what has to write, build or test is run by the tool {lab}run, which takes the locks it needs and is told in \
+`writes` what its command will change.
+
+- Work that spans several files or steps: claim all its units first, in one call ({lab}claim with units such as \
+file:src/a.py, dir:src or proc:test), and release them when done ({lab}release).
+- Refused because another agent holds it? Try again later, or do something else meanwhile. Never work around a lock."""
+
+
+def instructions(prefix: str, own: str, boundary: str = "tools") -> str:
     """prefix: what the vendor puts before the names of our tools. own: of the agent's spec, after ours."""
-    ours = _SHARING.format(lab=prefix)
+    ours = (_NATIVE if boundary == "native" else _SHARING).format(lab=prefix)
     return f"{ours}\n\n{own}" if own else ours

@@ -26,6 +26,7 @@ from agentlab.runner.gate import Gate, Permission, Verdict
 
 from . import aliases, policy, waits
 from . import catalogue as offered
+from .around import Around
 from .catalogue import ToolSpec
 from .fence import Fences
 from .files import Files
@@ -84,6 +85,8 @@ class ToolHost:
         self._watch = Watch(
             self.workspace, self._ledger, self._grants, fences, Shadow(private / "shadow"), rules.ignore
         )
+        self.around = Around(self._ledger, self._grants, self._watch)
+        """For drivers: around what the agent's own program does by itself, where its boundary lets it."""
         self._files = Files(self.workspace, self._ledger, self._grants, fences, self._watch)
         self._look = Look(self.workspace, ignore=rules.ignore, env={**env, AGENT_VARIABLE: gate.owner})
         self._runs = Runs(

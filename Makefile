@@ -50,4 +50,4 @@ clean:           ## caches and results
 	@rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
 distclean: clean
-	@rm -rf $(VENV) .agents labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension
+	@rm -rf $(VENV) .agents labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension agentlab/notebook/static

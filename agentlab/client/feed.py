@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentlab.errors import AgentlabError, VersionMismatch
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
     from .connection import Connection
 
+T = TypeVar("T")
+
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]
 Listener = Callable[[Row | None], None]
 """Called on the background thread with the row as it is now, None when it is gone. Must not block or print."""
+
+Watcher = Callable[[Tables], None]
+"""Called on the background thread with all rows after any of them changed: not to be changed, nor kept. Must not block."""
 
 _log = logging.getLogger("agentlab.client")
 
@@ -33,7 +38,37 @@ class Feed:
         self.seq: int | None = None
         self._connection = connection
         self._listeners: dict[tuple[str, str], list[Listener]] = {}
+        self._watchers: list[Watcher] = []
         self._task: asyncio.Task[None] | None = None
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Hear of every change of anything. Returns how to stop. From any thread."""
+        loop = background.loop()
+        loop.call_soon_threadsafe(self._begin_watch, watcher)
+        return lambda: None if loop.is_closed() else _ignore(loop.call_soon_threadsafe(self._end_watch, watcher))
+
+    def _begin_watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+        if not self._start() and self.seq is not None:
+            self._tell(watcher, self.tables)
+
+    def _end_watch(self, watcher: Watcher) -> None:
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+        self._stop_if_alone()
+
+    def _start(self) -> bool:
+        """False: it had been begun already."""
+        if self._task is not None and not self._task.done():
+            return False
+        self.tables, self.seq = {}, None
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+        return True
+
+    def _stop_if_alone(self) -> None:
+        if not self._listeners and not self._watchers and self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     def listen(self, table: str, key: str, listener: Listener) -> Callable[[], None]:
         """Hear of every change of a row, and at once of how it is. Returns how to stop. From any thread."""
@@ -45,10 +80,7 @@ class Feed:
 
     def _add(self, table: str, key: str, listener: Listener) -> None:
         self._listeners.setdefault((table, key), []).append(listener)
-        if self._task is None or self._task.done():
-            self.tables, self.seq = {}, None
-            self._task = asyncio.get_running_loop().create_task(self._watch())
-        elif (row := self.tables.get(table, {}).get(key)) is not None:
+        if not self._start() and (row := self.tables.get(table, {}).get(key)) is not None:
             self._tell(listener, row)
 
     def _drop(self, table: str, key: str, listener: Listener) -> None:
@@ -57,9 +89,7 @@ class Feed:
             listeners.remove(listener)
         if not listeners:
             self._listeners.pop((table, key), None)
-        if not self._listeners and self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._stop_if_alone()
 
     async def _watch(self) -> None:
         from agentlab.link.messages import Delta, Watch
@@ -100,11 +130,13 @@ class Feed:
         for table, key in changed:
             for listener in tuple(self._listeners.get((table, key), ())):
                 self._tell(listener, self.tables.get(table, {}).get(key))
+        for watcher in tuple(self._watchers):
+            self._tell(watcher, self.tables)
 
     @staticmethod
-    def _tell(listener: Listener, row: Row | None) -> None:
+    def _tell(listener: Callable[[T], None], told: T) -> None:
         try:
-            listener(row)
+            listener(told)
         except Exception:
             _log.exception("A live view failed; the others go on")
 

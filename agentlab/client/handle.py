@@ -20,6 +20,7 @@ from .text import line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .fleet import Subject
     from .lab import Lab
     from .run import Run
 
@@ -31,6 +32,9 @@ class Live(Protocol):
 
     def show(self, handle: AgentHandle) -> bool:
         """Show it now and follow it. False: there is nothing to follow."""
+
+    def show_fleet(self, subject: Subject) -> bool:
+        """Show a run or a lab now and follow it. False: there is nothing to follow."""
 
     def ended(self, key: str, row: Row) -> None:
         """Somebody has seen its end: whatever shows it is final."""

@@ -18,12 +18,12 @@ from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
 from agentlab.link.client import hello
 from agentlab.link.messages import AnyRequest, GetState, Hello, View, Welcome
 
-from . import background, frames, hold, spec
+from . import background, fleet, frames, handle, hold, spec
 from .connection import Connection
 from .feed import Feed
 from .handle import AgentHandle
 from .hold import Hold
-from .rows import Row, Tables, find_agents, one_line
+from .rows import Row, Tables, find_agents, is_live, one_line
 from .run import Run
 from .target import Target
 from .text import line
@@ -380,6 +380,37 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # --- showing -----------------------------------------------------------------------------------------------
+
+    @property
+    def _lab(self) -> Lab:
+        return self
+
+    def _fleet(self, tables: Tables) -> fleet.Fleet:
+        agents = fleet.in_order(list(tables.get("agents", {}).values()))
+        locks = list(tables.get("locks", {}).values())
+        waiting = sum(row["status"] == "waiting" for row in locks)
+        counts = [
+            f"{sum(map(is_live, agents))} live of {len(agents)} agents", f"{len(locks) - waiting} locks held", f"{waiting} waiting",
+        ]  # fmt: skip
+        return fleet.Fleet(" · ".join([f"Lab of {line(self.user, 40)}", *counts]), agents, self.closed)
+
+    def _spans(self) -> None:
+        """Agents of several runs are no one picture."""
+
+    def _bundle(self) -> dict[str, Any]:
+        return fleet.bundle(self._fleet(self._tables()))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        try:
+            return self._bundle()
+        except AgentlabError as error:  # closed, or its plane is gone: that is to be read, not raised
+            return {"text/plain": f"{self!r}: {line(error, 300)}"}
+
+    def _ipython_display_(self) -> None:
+        if handle.live is None or self.closed or not handle.live.show_fleet(self):
+            raise NotImplementedError  # IPython then asks for the mimebundle
 
     def __repr__(self) -> str:
         where = self._target.url or self.home

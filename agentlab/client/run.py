@@ -14,9 +14,10 @@ from agentlab.core.events import JSON
 from agentlab.errors import AgentlabError, NotFound
 from agentlab.link.messages import GetState, View
 
-from . import background, html, spec
+from . import background, fleet, handle, spec
+from .fleet import Fleet
 from .handle import AgentHandle, Result, result_of
-from .rows import Row, Tables, age_text, detail, is_live
+from .rows import Row, Tables, is_live
 from .text import line
 
 if TYPE_CHECKING:
@@ -282,15 +283,27 @@ class Run:
     def _title(self, tables: Tables) -> str:
         agents = self._agent_rows(tables)
         live = sum(map(is_live, agents))
-        parts = [f"Run {line(self.name, 60)} {self.run_id}", self._row(tables)["status"], f"{len(agents)} agents"]
+        status = tables.get("runs", {}).get(self.run_id, {}).get("status", "ended")
+        parts = [f"Run {line(self.name, 60)} {self.run_id}", status, f"{len(agents)} agents"]
         return " · ".join(parts + ([f"{live} live"] if live else []))
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        tables = self._now()
-        rows = [
-            (row["name"], row["kind"], f"{row['status']}", detail(row), age_text(row))
-            for row in self._agent_rows(tables)
-        ]
-        title = self._title(tables)
-        shown = html.table(title, ("agent", "kind", "status", "", "time"), rows)
-        return {"text/plain": f"<{title}>", "text/html": shown}
+    def _fleet(self, tables: Tables) -> Fleet:
+        row = tables.get("runs", {}).get(self.run_id)
+        return Fleet(self._title(tables), self._agent_rows(tables), row is None or row["status"] != "open")
+
+    def _spans(self) -> pd.DataFrame:
+        return self.spans()
+
+    def _bundle(self) -> dict[str, Any]:
+        self._row(tables := self._now())
+        shown = self._fleet(tables)
+        spans = fleet.quiet_spans(self)
+        behind = {} if spans is None or spans.empty else fleet.waited_for(self.locks())
+        return fleet.bundle(shown, spans, behind)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return self._bundle()
+
+    def _ipython_display_(self) -> None:
+        if handle.live is None or not handle.live.show_fleet(self):
+            raise NotImplementedError  # IPython then asks for the mimebundle

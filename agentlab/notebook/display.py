@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import publish_display_data
 
 from agentlab.client import html
+from agentlab.client.fleet import Subject
 from agentlab.client.handle import AgentHandle, static_bundle
 from agentlab.client.rows import Row, is_live
 from agentlab.faces.values import Stream
@@ -54,6 +55,17 @@ class LiveViews:
         with self._lock:
             self._views.setdefault(handle.key, []).append(view)
         view.follow(lambda last: self.ended(handle.key, last))
+        return True
+
+    def show_fleet(self, subject: Subject) -> bool:
+        from .fleet import FleetView, has_widget
+
+        if not has_widget():
+            return False
+        shown = subject._bundle()
+        if subject._fleet(subject._lab._tables()).over:
+            return False
+        FleetView(subject, shown).follow()
         return True
 
     def ended(self, key: str, row: Row) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import KernelManager
+from kernels import Kernel, of
 from traitlets.config import Config
 
 from agentlab.testing.stage import Stage
@@ -34,3 +37,19 @@ def ip(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator:
         face._lab.close()
     shell.run_line_magic("unload_ext", "agentlab")
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def kernel(stage: Stage) -> Iterator[Kernel]:
+    manager = KernelManager()
+    manager.start_kernel(cwd=os.getcwd(), env={**os.environ, "IPYTHONDIR": str(stage.home / "ipython")})
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        kernel = Kernel(manager, client)
+        assert not of(kernel.run("%load_ext agentlab"), "error", "stream")
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
 
 import nbformat
-import pytest
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager
+from kernels import SAY, WIDGET, Kernel, of
 
 from agentlab.testing.stage import Stage
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
-SAY = '[{"say": "hi"}]'
-
-
-class Kernel:
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager, self.client = manager, client
-        self.seen: list[dict] = []
-
-    def run(self, code: str) -> list[dict]:
-        """Run a cell; the messages that it caused, to its end."""
-        id = self.client.execute(code)
-        return self.until(
-            lambda m: m["parent_header"].get("msg_id") == id and m["content"].get("execution_state") == "idle"
-        )
-
-    def until(self, wanted: Callable[[dict], bool]) -> list[dict]:
-        messages: list[dict] = []
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            message = self.client.get_iopub_msg(timeout=60)
-            messages.append(message)
-            if wanted(message):
-                return messages
-        raise AssertionError(f"it did not come: {messages}")
-
-
-def of(messages: list[dict], *types: str) -> list[dict]:
-    return [m["content"] for m in messages if m["msg_type"] in types]
-
-
-@pytest.fixture
-def kernel(stage: Stage) -> Iterator[Kernel]:
-    manager = KernelManager()
-    manager.start_kernel(cwd=os.getcwd(), env={**os.environ, "IPYTHONDIR": str(stage.home / "ipython")})
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
-        kernel = Kernel(manager, client)
-        assert not of(kernel.run("%load_ext agentlab"), "error", "stream")
-        yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 def only_agent(stage: Stage) -> str:

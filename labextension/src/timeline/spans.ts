@@ -117,6 +117,26 @@ export class SpanTable {
   }
 }
 
+/** Columns as a kernel sends them, one after the other in a buffer: doubles start and end (ms; NaN: open), words lane, seq, label, unit, bytes kind and fate. */
+export function unpack(data: ArrayBuffer, lanes: readonly string[], texts: readonly string[]): SpanTable {
+  const each = 2 * 8 + 4 * 4 + 2;
+  const count = Math.floor(data.byteLength / each);
+  const doubles = new Float64Array(data, 0, 2 * count);
+  const numbers = new Uint32Array(data, 16 * count, 4 * count);
+  const small = new Uint8Array(data, 32 * count, 2 * count);
+  const table = new SpanTable();
+  lanes.forEach(lane => table.laneNumber(lane));
+  for (let i = 0; i < count; i++) {
+    const end = doubles[count + i]!;
+    table.add({
+      start: doubles[i]!, end: end === end ? end : null, lane: lanes[numbers[i]!] ?? '?', seq: numbers[count + i]!,
+      label: texts[numbers[2 * count + i]!] ?? '', unit: texts[numbers[3 * count + i]!] ?? '',
+      kind: Math.min(small[i]!, Kind.Mark) as Kind, fate: Math.min(small[count + i]!, Fate.Denied) as Fate
+    });
+  }
+  return table;
+}
+
 /** Whether a kind tells of a lock. */
 export const isKindLock = (kind: Kind): boolean => kind === Kind.Wait || kind === Kind.Hold;
 

@@ -19,6 +19,8 @@ export interface ITimelineOptions {
   readonly onSelect?: (seq: number) => void;
   /** The cursor was put somewhere: a seq on the axis of order, ms on that of time. */
   readonly onCursor?: (at: number, axis: 'time' | 'order') => void;
+  /** False: there is no axis of order, because the host knows no seqs of ends. */
+  readonly order?: boolean;
   /** ms since the origin that open spans reach to; without it the last event. */
   readonly now?: () => number;
 }
@@ -177,7 +179,7 @@ export class Timeline {
       made.setAttribute('aria-pressed', String(value === 'time'));
       this._axisButtons.push(made);
     }
-    bar.append(...this._axisButtons, this._legend);
+    bar.append(...(this._options.order === false ? [] : this._axisButtons), this._legend);
     this._legend.className = 'agentlab-timeline-legend';
     this._legend.setAttribute('aria-hidden', 'true');
     const { _canvas: canvas, _view: view } = this;

@@ -32,23 +32,23 @@ export function Compare({ consoles }: { consoles: readonly [IConsole, IConsole] 
     [trans.__('files left'), s => [...s.files.values()].filter(Boolean).length, plainNumber]
   ];
   return (
-    <div className="jp-agentlab-console-body jp-agentlab-scroll" tabIndex={0}>
+    <div className="jp-agentlab-console-body jp-agentlab-run-scroll" tabIndex={0}>
       {consoles.map(each => <ConsoleProvider key={each.store.run} value={each}><Problems /></ConsoleProvider>)}
-      <table className="jp-agentlab-table">
+      <table className="jp-agentlab-run-table">
         <caption>{trans.__('What the two runs came to')}</caption>
         <thead><tr><th scope="col" />{consoles.map(({ store }, i) => <th key={store.run} scope="col">{'AB'[i]}: {title(store)}</th>)}<th scope="col">B − A</th></tr></thead>
         <tbody>
           {lines.map(([word, of, say]) => (
             <tr key={word}>
               <th scope="row">{word}</th>
-              <td className="jp-agentlab-number">{say(of(a))}</td>
-              <td className="jp-agentlab-number">{say(of(b))}</td>
-              <td className="jp-agentlab-number">{of(b) === of(a) ? '=' : `${of(b) > of(a) ? '+' : '−'}${say(Math.abs(of(b) - of(a)))}`}</td>
+              <td className="jp-agentlab-run-number">{say(of(a))}</td>
+              <td className="jp-agentlab-run-number">{say(of(b))}</td>
+              <td className="jp-agentlab-run-number">{of(b) === of(a) ? '=' : `${of(b) > of(a) ? '+' : '−'}${say(Math.abs(of(b) - of(a)))}`}</td>
             </tr>
           ))}
         </tbody>
       </table>
-      <table className="jp-agentlab-table">
+      <table className="jp-agentlab-run-table">
         <caption>{trans.__('Files that either of them wrote')}</caption>
         <thead><tr><th scope="col">{trans.__('file')}</th><th scope="col">{trans.__('at the end')}</th></tr></thead>
         <tbody>
@@ -58,7 +58,7 @@ export function Compare({ consoles }: { consoles: readonly [IConsole, IConsole] 
         </tbody>
       </table>
       {consoles.map(each => (
-        <section key={each.store.run} className="jp-agentlab-compare-picture" aria-label={title(each.store)}>
+        <section key={each.store.run} className="jp-agentlab-run-compare-picture" aria-label={title(each.store)}>
           <strong>{title(each.store)}</strong>
           <ConsoleProvider value={each}><TimelineView /></ConsoleProvider>
         </section>

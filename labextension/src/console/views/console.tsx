@@ -36,7 +36,7 @@ export function Console(): JSX.Element {
       <Splitter share={share} move={setShare} />
       <Tabs />
       <div className="jp-agentlab-console-bottom">
-        <div className="jp-agentlab-pane" role="tabpanel" id={`${store.run}-pane`} aria-label={paneName(store.pane, trans.__.bind(trans))}><View /></div>
+        <div className="jp-agentlab-run-pane" role="tabpanel" id={`${store.run}-pane`} aria-label={paneName(store.pane, trans.__.bind(trans))}><View /></div>
         <Detail />
       </div>
     </div>
@@ -59,7 +59,7 @@ function Tabs(): JSX.Element {
   };
   return (
     <div
-      className="jp-agentlab-tabs" role="tablist" aria-label={trans.__('Parts of the run')}
+      className="jp-agentlab-run-tabs" role="tablist" aria-label={trans.__('Parts of the run')}
       onKeyDown={event => event.key === 'ArrowRight' ? move(event, 1) : event.key === 'ArrowLeft' ? move(event, -1) : undefined}
     >
       {PANES.map(pane => (
@@ -67,7 +67,7 @@ function Tabs(): JSX.Element {
           key={pane} role="tab" data-pane={pane} aria-selected={pane === store.pane} aria-controls={`${store.run}-pane`} tabIndex={pane === store.pane ? 0 : -1}
           onClick={() => store.setPane(pane)}
         >
-          {paneName(pane, trans.__.bind(trans))}{counts[pane] ? <span className="jp-agentlab-count">{counts[pane]!.toLocaleString()}</span> : null}
+          {paneName(pane, trans.__.bind(trans))}{counts[pane] ? <span className="jp-agentlab-run-count">{counts[pane]!.toLocaleString()}</span> : null}
         </button>
       ))}
     </div>
@@ -89,7 +89,7 @@ function Splitter({ share, move }: { share: number; move: (share: number) => voi
   const set = (value: number) => move(Math.min(Math.max(value, LEAST), MOST));
   return (
     <div
-      className="jp-agentlab-splitter" role="separator" aria-orientation="horizontal" aria-label={trans.__('Height of the timeline')} tabIndex={0}
+      className="jp-agentlab-run-splitter" role="separator" aria-orientation="horizontal" aria-label={trans.__('Height of the timeline')} tabIndex={0}
       aria-valuenow={Math.round(share)} aria-valuemin={LEAST} aria-valuemax={MOST}
       onKeyDown={event => {
         const by = event.key === 'ArrowUp' ? -4 : event.key === 'ArrowDown' ? 4 : 0;

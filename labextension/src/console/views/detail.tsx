@@ -28,12 +28,12 @@ export function Detail(): JSX.Element | null {
   const json = visibleText(pretty(facts as never));
   const cause = event.cause ?? null;
   return (
-    <aside className="jp-agentlab-detail" aria-label={trans.__('The chosen event')}>
-      <div className="jp-agentlab-detail-head">
-        <strong>{visibleText(type)}</strong> <span className="jp-agentlab-faint">#{event.seq}</span>
-        <span className="jp-agentlab-grow" />
-        <button className="jp-agentlab-button" onClick={() => store.setCursor(event.seq)}>{trans.__('Go to this moment')}</button>
-        <button className="jp-agentlab-button" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={() => store.select(null)}>✕</button>
+    <aside className="jp-agentlab-run-detail" aria-label={trans.__('The chosen event')}>
+      <div className="jp-agentlab-run-detail-head">
+        <strong>{visibleText(type)}</strong> <span className="jp-agentlab-run-faint">#{event.seq}</span>
+        <span className="jp-agentlab-run-grow" />
+        <button className="jp-agentlab-run-button" onClick={() => store.setCursor(event.seq)}>{trans.__('Go to this moment')}</button>
+        <button className="jp-agentlab-run-button" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={() => store.select(null)}>✕</button>
       </div>
       <dl>
         {Object.entries(envelope).filter(([key, value]) => value !== null && !['seq', 'run_id'].includes(key)).map(([key, value]) => (
@@ -41,7 +41,7 @@ export function Detail(): JSX.Element | null {
             <dt>{key}</dt>
             <dd>
               {key === 'cause' && cause !== null
-                ? <button className="jp-agentlab-link" onClick={() => store.select(cause)}>#{cause}</button>
+                ? <button className="jp-agentlab-run-link" onClick={() => store.select(cause)}>#{cause}</button>
                 : said(key, value)}
             </dd>
           </React.Fragment>

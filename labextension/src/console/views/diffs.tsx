@@ -18,17 +18,17 @@ export function DiffsView(): JSX.Element {
   const current = items.findIndex(item => 'index' in item && item.index === store.change);
   const event = store.change !== null && store.change < store.count ? log.events[store.change] : undefined;
   return (
-    <div className="jp-agentlab-split">
-      <div className="jp-agentlab-side">
-        <div className="jp-agentlab-side-head">
-          <label className="jp-agentlab-faint">
+    <div className="jp-agentlab-run-split">
+      <div className="jp-agentlab-run-side">
+        <div className="jp-agentlab-run-side-head">
+          <label className="jp-agentlab-run-faint">
             {trans.__('by')}{' '}
             <select value={by} onChange={change => setBy(change.target.value as 'file' | 'agent')}>
               <option value="file">{trans.__('file')}</option>
               <option value="agent">{trans.__('agent')}</option>
             </select>
           </label>
-          <span className="jp-agentlab-faint">{trans._n('%1 change', '%1 changes', changes.length)}</span>
+          <span className="jp-agentlab-run-faint">{trans._n('%1 change', '%1 changes', changes.length)}</span>
         </div>
         <Rows
           count={items.length} height={22} label={trans.__('Changes of files')} current={current}
@@ -45,9 +45,9 @@ export function DiffsView(): JSX.Element {
           }}
         />
       </div>
-      <div className="jp-agentlab-main">
+      <div className="jp-agentlab-run-main">
         {event ? <Diff key={event.seq} event={event} />
-          : <p className="jp-agentlab-empty">{changes.length ? trans.__('Choose a change to see it side by side.') : trans.__('Nothing had been written at this moment.')}</p>}
+          : <p className="jp-agentlab-run-empty">{changes.length ? trans.__('Choose a change to see it side by side.') : trans.__('Nothing had been written at this moment.')}</p>}
       </div>
     </div>
   );
@@ -57,11 +57,11 @@ function Change({ event, by }: { event: IEvent; by: 'file' | 'agent' }): JSX.Ele
   const { body } = event;
   const what = body.type === 'file.write' ? `+${number(body, 'added')} −${number(body, 'removed')}` : body.type.slice(5);
   return (
-    <span className="jp-agentlab-change">
-      <span className="jp-agentlab-faint jp-agentlab-number">#{event.seq}</span>
+    <span className="jp-agentlab-run-change">
+      <span className="jp-agentlab-run-faint jp-agentlab-run-number">#{event.seq}</span>
       <span>{line(by === 'file' ? event.actor : pathOf(event), 60)}</span>
-      <span className="jp-agentlab-number">{what}</span>
-      <span className="jp-agentlab-faint">{text(body, 'via') === 'tool' ? '' : line(text(body, 'via'), 20)}</span>
+      <span className="jp-agentlab-run-number">{what}</span>
+      <span className="jp-agentlab-run-faint">{text(body, 'via') === 'tool' ? '' : line(text(body, 'via'), 20)}</span>
     </span>
   );
 }
@@ -107,15 +107,15 @@ function Diff({ event }: { event: IEvent }): JSX.Element {
   }, [sides]);
   const renamed = body.type === 'file.rename' ? ` → ${text(body, 'to')}` : '';
   return (
-    <div className="jp-agentlab-diff">
-      <div className="jp-agentlab-diff-head">
+    <div className="jp-agentlab-run-diff">
+      <div className="jp-agentlab-run-diff-head">
         <strong>{line(pathOf(event) + renamed, 200)}</strong>
-        <span className="jp-agentlab-faint">
+        <span className="jp-agentlab-run-faint">
           {event.actor} · #{event.seq} · {body.type === 'file.delete' ? trans.__('deleted') : `+${number(body, 'added')} −${number(body, 'removed')}`}
           {body.before === null || body.before === undefined ? ` · ${trans.__('new file')}` : ''}
         </span>
       </div>
-      {sides && 'said' in sides ? <p className="jp-agentlab-empty">{sides.said}</p> : <div className="jp-agentlab-merge" ref={host} aria-busy={!sides} />}
+      {sides && 'said' in sides ? <p className="jp-agentlab-run-empty">{sides.said}</p> : <div className="jp-agentlab-run-merge" ref={host} aria-busy={!sides} />}
     </div>
   );
 }

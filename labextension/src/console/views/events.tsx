@@ -19,9 +19,9 @@ export function EventsView(): JSX.Element {
   const place = chosen < 0 ? -1 : upper(count, i => indexes[i]!, chosen) - 1;
   const current = place >= 0 && indexes[place] === chosen ? place : -1;
   return (
-    <div className="jp-agentlab-events">
+    <div className="jp-agentlab-run-events">
       <FilterBar />
-      <div className="jp-agentlab-events-head jp-agentlab-event" aria-hidden="true">
+      <div className="jp-agentlab-run-events-head jp-agentlab-run-event" aria-hidden="true">
         {[trans.__('seq'), trans.__('time'), trans.__('actor'), trans.__('type'), trans.__('unit'), trans.__('status'), trans.__('what')].map(
           word => <span key={word}>{word}</span>
         )}
@@ -32,7 +32,7 @@ export function EventsView(): JSX.Element {
         onOpen={index => store.setCursor(log.seq.at(indexes[index]!))}
         render={index => <EventRow index={indexes[index]!} />}
       />
-      <div className="jp-agentlab-events-foot jp-agentlab-faint" role="status">
+      <div className="jp-agentlab-run-events-foot jp-agentlab-run-faint" role="status">
         {isFiltering(filtered.filter)
           ? trans.__('%1 of %2 events', count, store.count) + (filtered.done ? '' : ` · ${trans.__('searching')}`)
           : trans._n('%1 event', '%1 events', count)}
@@ -48,11 +48,11 @@ function EventRow({ index }: { index: number }): JSX.Element {
   const event = store.log.events[index]!;
   const bad = ['error', 'failed', 'denied', 'timeout'].includes(event.status ?? '') || event.body.type === 'error';
   return (
-    <span className={`jp-agentlab-event${bad ? ' jp-mod-bad' : ''}`}>
-      <span className="jp-agentlab-number">{event.seq}</span>
-      <span className="jp-agentlab-number">{timeText(store.log.teller.time(event.ts), 1)}</span>
+    <span className={`jp-agentlab-run-event${bad ? ' jp-mod-bad' : ''}`}>
+      <span className="jp-agentlab-run-number">{event.seq}</span>
+      <span className="jp-agentlab-run-number">{timeText(store.log.teller.time(event.ts), 1)}</span>
       <span>{line(event.actor, 40)}</span>
-      <span className={`jp-agentlab-type jp-mod-${event.body.type.split('.')[0]}`}>{line(event.body.type, 40)}</span>
+      <span className={`jp-agentlab-run-type jp-mod-${event.body.type.split('.')[0]}`}>{line(event.body.type, 40)}</span>
       <span>{line(event.unit ?? '', 60)}</span>
       <span>{bad ? '✗ ' : ''}{line(event.status ?? '', 20)}</span>
       <span>{say(event)}</span>
@@ -68,7 +68,7 @@ function FilterBar(): JSX.Element {
   const types = Array.from({ length: log.types.size - 1 }, (_, i) => log.types.text(i + 1)).sort();
   const actors = Array.from({ length: log.actors.size - 1 }, (_, i) => log.actors.text(i + 1));
   return (
-    <div className="jp-agentlab-filter" role="search">
+    <div className="jp-agentlab-run-filter" role="search">
       <input type="search" className="jp-mod-styled" placeholder={trans.__('Search in events')} aria-label={trans.__('Search in events')}
         value={filter.text} onChange={event => set({ text: event.target.value })} />
       <select aria-label={trans.__('Type')} value={filter.types.size ? [...filter.types].join(' ') : ''}
@@ -83,7 +83,7 @@ function FilterBar(): JSX.Element {
       </select>
       <input type="search" className="jp-mod-styled" placeholder={trans.__('unit')} aria-label={trans.__('Unit')} value={filter.unit} size={14}
         onChange={event => set({ unit: event.target.value })} />
-      {isFiltering(filter) && <button className="jp-agentlab-button" onClick={() => store.setFilter(NO_FILTER)}>{trans.__('Clear')}</button>}
+      {isFiltering(filter) && <button className="jp-agentlab-run-button" onClick={() => store.setFilter(NO_FILTER)}>{trans.__('Clear')}</button>}
     </div>
   );
 }

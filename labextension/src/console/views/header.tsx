@@ -17,13 +17,13 @@ export function Header(): JSX.Element {
   return (
     <header className="jp-agentlab-console-header">
       <strong className="jp-agentlab-console-title">{line(name || store.run, 60)}</strong>
-      <code className="jp-agentlab-faint">{store.run}</code>
+      <code className="jp-agentlab-run-faint">{store.run}</code>
       <Badge />
-      <span className="jp-agentlab-faint">
+      <span className="jp-agentlab-run-faint">
         {trans._n('%1 event', '%1 events', log.length)} · {trans._n('%1 actor', '%1 actors', Math.max(agents, 0))} · {durationText(last)}
       </span>
-      <span className="jp-agentlab-grow" />
-      <button className="jp-agentlab-button" onClick={insertCode} disabled={stage.name === 'failed'}
+      <span className="jp-agentlab-run-grow" />
+      <button className="jp-agentlab-run-button" onClick={insertCode} disabled={stage.name === 'failed'}
         title={trans.__('Put the DataFrame expression of what is shown into the notebook that was used last')}>
         {trans.__('Insert as code')}
       </button>
@@ -44,7 +44,7 @@ function Badge(): JSX.Element {
   };
   const [icon, word] = words[stage.name];
   return (
-    <span className={`jp-agentlab-badge jp-mod-${ended || stage.name}`} role="status">
+    <span className={`jp-agentlab-run-badge jp-mod-${ended || stage.name}`} role="status">
       <span aria-hidden="true">{icon}</span> {word}
     </span>
   );
@@ -76,11 +76,11 @@ export function Problems(): JSX.Element | null {
     said.push({ message: trans.__('Events are missing: %1.', gaps), next: trans.__('What follows is shown as it is; close and open the run to fetch all of it again.') });
   }
   return said.length ? (
-    <div className="jp-agentlab-problems" role="alert">
+    <div className="jp-agentlab-run-problems" role="alert">
       {said.map((each, i) => (
         <p key={i}>
-          <span aria-hidden="true">⚠ </span>{line(each.message, 400)} <span className="jp-agentlab-faint">{line(each.next, 400)}</span>{' '}
-          {each.again && <button className="jp-agentlab-button" onClick={() => store.retry()}>{trans.__('Try again')}</button>}
+          <span aria-hidden="true">⚠ </span>{line(each.message, 400)} <span className="jp-agentlab-run-faint">{line(each.next, 400)}</span>{' '}
+          {each.again && <button className="jp-agentlab-run-button" onClick={() => store.retry()}>{trans.__('Try again')}</button>}
         </p>
       ))}
     </div>

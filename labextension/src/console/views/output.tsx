@@ -14,9 +14,9 @@ export function OutputView(): JSX.Element {
   const processes = log.processes.filter(each => each.start < store.count);
   const process = store.process && store.process.start < store.count ? store.process : processes[processes.length - 1];
   return (
-    <div className="jp-agentlab-split">
-      <div className="jp-agentlab-side">
-        <div className="jp-agentlab-side-head"><span className="jp-agentlab-faint">{trans._n('%1 process', '%1 processes', processes.length)}</span></div>
+    <div className="jp-agentlab-run-split">
+      <div className="jp-agentlab-run-side">
+        <div className="jp-agentlab-run-side-head"><span className="jp-agentlab-run-faint">{trans._n('%1 process', '%1 processes', processes.length)}</span></div>
         <Rows
           count={processes.length} height={38} label={trans.__('Processes')} current={process ? processes.indexOf(process) : -1}
           onMove={index => store.select(log.events[processes[index]!.start]!.seq)}
@@ -24,17 +24,17 @@ export function OutputView(): JSX.Element {
             const each = processes[index]!;
             const end = processEnd(log, each, store.count);
             return (
-              <span className={`jp-agentlab-process${end === 'exit 0' || end === 'running' ? '' : ' jp-mod-bad'}`}>
+              <span className={`jp-agentlab-run-process${end === 'exit 0' || end === 'running' ? '' : ' jp-mod-bad'}`}>
                 <code>{line(each.command, 120)}</code>
-                <span className="jp-agentlab-faint">{line(each.actor, 40)} · {end === 'running' ? `▶ ${trans.__('running')}` : end === 'exit 0' ? '✓ exit 0' : `✗ ${end}`}</span>
+                <span className="jp-agentlab-run-faint">{line(each.actor, 40)} · {end === 'running' ? `▶ ${trans.__('running')}` : end === 'exit 0' ? '✓ exit 0' : `✗ ${end}`}</span>
               </span>
             );
           }}
         />
       </div>
-      <div className="jp-agentlab-main">
+      <div className="jp-agentlab-run-main">
         {process ? <Text key={`${process.actor} ${process.start}`} output={new Output(log, process)} />
-          : <p className="jp-agentlab-empty">{trans.__('No process had been started at this moment.')}</p>}
+          : <p className="jp-agentlab-run-empty">{trans.__('No process had been started at this moment.')}</p>}
       </div>
     </div>
   );
@@ -55,7 +55,7 @@ function Text({ output: fresh }: { output: Output }): JSX.Element {
   const hash = output.cut[output.cut.length - 1];
   const shownLines = whole ? whole.text.split('\n') : null;
   return (
-    <div className="jp-agentlab-output">
+    <div className="jp-agentlab-run-output">
       <Rows
         count={shownLines ? shownLines.length : lines.length} height={18} label={trans.__('Output of %1', output.process.command.slice(0, 80))} current={current}
         tail={store.cursor === null && current < 0}
@@ -69,9 +69,9 @@ function Text({ output: fresh }: { output: Output }): JSX.Element {
         }}
       />
       {hash && (
-        <div className="jp-agentlab-events-foot jp-agentlab-faint">
+        <div className="jp-agentlab-run-events-foot jp-agentlab-run-faint">
           {trans.__('Only the beginning of what was printed is in the log.')}{' '}
-          <button className="jp-agentlab-button" onClick={() => whole ? setWhole(null) : void gateway.text(`api/blobs/${hash}`, 8_000_000).then(text => setWhole({ hash, text }), () => undefined)}>
+          <button className="jp-agentlab-run-button" onClick={() => whole ? setWhole(null) : void gateway.text(`api/blobs/${hash}`, 8_000_000).then(text => setWhole({ hash, text }), () => undefined)}>
             {whole ? trans.__('Show the beginning') : trans.__('Show all of the last piece')}
           </button>
         </div>

@@ -18,34 +18,34 @@ export function PlanView(): JSX.Element {
     'as planned': trans.__('written as planned'), 'not yet': trans.__('planned, not written'), 'not planned': trans.__('written without a plan')
   };
   if (!touches.length && !plans.length) {
-    return <p className="jp-agentlab-empty">{trans.__('No agent had planned, claimed or written anything at this moment.')}</p>;
+    return <p className="jp-agentlab-run-empty">{trans.__('No agent had planned, claimed or written anything at this moment.')}</p>;
   }
   return (
-    <div className="jp-agentlab-split">
-      <div className="jp-agentlab-main jp-agentlab-plan">
-        <div className="jp-agentlab-plan-legend jp-agentlab-faint" aria-hidden="true">
+    <div className="jp-agentlab-run-split">
+      <div className="jp-agentlab-run-main jp-agentlab-run-plan">
+        <div className="jp-agentlab-run-plan-legend jp-agentlab-run-faint" aria-hidden="true">
           {(Object.keys(words) as Match[]).map(match => (
             <span key={match}><svg width="26" height="8"><line x1="0" y1="4" x2="26" y2="4" className={lineClass(match)} /></svg> {words[match]}</span>
           ))}
         </div>
         <Picture drawing={drawing} />
-        {drawing.left > 0 && <p className="jp-agentlab-faint">{trans.__('%1 older ones are left out of the picture; the table has them.', drawing.left)}</p>}
+        {drawing.left > 0 && <p className="jp-agentlab-run-faint">{trans.__('%1 older ones are left out of the picture; the table has them.', drawing.left)}</p>}
       </div>
-      <div className="jp-agentlab-side jp-mod-wide">
+      <div className="jp-agentlab-run-side jp-mod-wide">
         {plans.map(plan => (
-          <section key={plan.agent} className="jp-agentlab-steps">
-            <button className="jp-agentlab-link" onClick={() => store.select(plan.seq)}>{trans.__('Plan of %1', line(plan.agent, 40))}</button>
+          <section key={plan.agent} className="jp-agentlab-run-steps">
+            <button className="jp-agentlab-run-link" onClick={() => store.select(plan.seq)}>{trans.__('Plan of %1', line(plan.agent, 40))}</button>
             <ol>{plan.steps.map((each, i) => <li key={i}>{line(each, 200)}</li>)}</ol>
           </section>
         ))}
-        <table className="jp-agentlab-table">
+        <table className="jp-agentlab-run-table">
           <caption>{trans.__('Planned against written')}</caption>
           <thead><tr>{[trans.__('agent'), trans.__('unit'), trans.__('how')].map(word => <th key={word} scope="col">{word}</th>)}</tr></thead>
           <tbody>
             {touches.slice(0, 500).map(touch => (
               <tr key={`${touch.agent} ${touch.unit}`}>
                 <td>{line(touch.agent, 40)}</td>
-                <td><button className="jp-agentlab-link" onClick={() => store.select(touch.seq, true)}>{line(touch.unit, 80)}</button></td>
+                <td><button className="jp-agentlab-run-link" onClick={() => store.select(touch.seq, true)}>{line(touch.unit, 80)}</button></td>
                 <td>{words[touch.match]}{touch.writes > 1 ? ` (${touch.writes}×)` : ''}</td>
               </tr>
             ))}
@@ -56,7 +56,7 @@ export function PlanView(): JSX.Element {
   );
 }
 
-const lineClass = (match: Match) => `jp-agentlab-line jp-mod-${match.replace(/ /g, '-')}`;
+const lineClass = (match: Match) => `jp-agentlab-run-line jp-mod-${match.replace(/ /g, '-')}`;
 
 function Picture({ drawing }: { drawing: IDrawing }): JSX.Element {
   const store = useStore();
@@ -73,7 +73,7 @@ function Picture({ drawing }: { drawing: IDrawing }): JSX.Element {
         </path>
       ))}
       {nodes.map(node => (
-        <g key={node.id} className={`jp-agentlab-node jp-mod-${node.kind}`} transform={`translate(${node.x - node.width / 2},${node.y - node.height / 2})`}>
+        <g key={node.id} className={`jp-agentlab-run-node jp-mod-${node.kind}`} transform={`translate(${node.x - node.width / 2},${node.y - node.height / 2})`}>
           <rect width={node.width} height={node.height} rx={node.kind === 'agent' ? 13 : 3} />
           <text x={node.width / 2} y={node.height / 2 + 4} textAnchor="middle">{line(node.label, Math.floor((node.width - 16) / 6.6))}</text>
         </g>

@@ -55,7 +55,7 @@ export function Rows(props: IRowsProps): JSX.Element {
   return (
     <div
       ref={parent}
-      className={`jp-agentlab-rows ${props.className ?? ''}`}
+      className={`jp-agentlab-run-rows ${props.className ?? ''}`}
       role={onMove ? 'listbox' : 'list'}
       aria-label={label}
       aria-activedescendant={current >= 0 ? `${id}-${current}` : undefined}
@@ -71,7 +71,7 @@ export function Rows(props: IRowsProps): JSX.Element {
             aria-selected={onMove ? item.index === current : undefined}
             aria-posinset={item.index + 1}
             aria-setsize={count}
-            className={`jp-agentlab-row${item.index === current ? ' jp-mod-current' : ''}`}
+            className={`jp-agentlab-run-row${item.index === current ? ' jp-mod-current' : ''}`}
             style={{ height, transform: `translateY(${item.start}px)` }}
             onClick={() => onMove?.(item.index)}
             onDoubleClick={() => onOpen?.(item.index)}

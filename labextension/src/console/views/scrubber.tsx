@@ -18,7 +18,7 @@ export function Scrubber(): JSX.Element {
   ];
   const place = trans.__('event %1 of %2, %3', at, log.lastSeq, timeText(log.timeOf(at), 1));
   return (
-    <div className="jp-agentlab-scrubber" role="group" aria-label={trans.__('Moment of the run')}>
+    <div className="jp-agentlab-run-scrubber" role="group" aria-label={trans.__('Moment of the run')}>
       <Button label="|◂" title={trans.__('To the beginning')} act={() => store.setCursor(1)} />
       <Button label="◂" title={trans.__('Step back ([)')} act={() => store.step(-1)} />
       <Button
@@ -30,13 +30,13 @@ export function Scrubber(): JSX.Element {
         label={live ? trans.__('Live') : '▸|'} title={live ? trans.__('Follow what happens') : trans.__('To the end')} pressed={cursor === null}
         act={() => store.setCursor(null)}
       />
-      <label className="jp-agentlab-faint">
+      <label className="jp-agentlab-run-faint">
         {trans.__('step')}{' '}
         <select value={store.stride} onChange={event => store.setStride(event.target.value as Stride)}>
           {strides.map(([value, word]) => <option key={value} value={value}>{word}</option>)}
         </select>
       </label>
-      <label className="jp-agentlab-faint">
+      <label className="jp-agentlab-run-faint">
         {trans.__('speed')}{' '}
         <select value={player.speed} onChange={event => { player.speed = Number(event.target.value); store.changed.emit(); }}>
           {SPEEDS.map(each => <option key={each} value={each}>{each}×</option>)}
@@ -47,7 +47,7 @@ export function Scrubber(): JSX.Element {
         aria-label={trans.__('Event that is looked at')} aria-valuetext={place}
         onChange={event => store.setCursor(Number(event.target.value))}
       />
-      <output className="jp-agentlab-scrubber-place">{log.length ? place : ''}</output>
+      <output className="jp-agentlab-run-scrubber-place">{log.length ? place : ''}</output>
     </div>
   );
 }
@@ -55,7 +55,7 @@ export function Scrubber(): JSX.Element {
 function Button(props: { label: string; title: string; act: () => void; disabled?: boolean; pressed?: boolean }): JSX.Element {
   const { label, title, act, disabled, pressed } = props;
   return (
-    <button className="jp-agentlab-button" title={title} aria-label={title} onClick={act} disabled={disabled} aria-pressed={pressed}>
+    <button className="jp-agentlab-run-button" title={title} aria-label={title} onClick={act} disabled={disabled} aria-pressed={pressed}>
       {label}
     </button>
   );

@@ -34,7 +34,7 @@ export function TasksView(): JSX.Element {
     (children.get(parent) ?? []).flatMap(task => [
       <tr key={task.task_id} aria-level={level}>
         <td style={{ paddingLeft: 8 + (level - 1) * 18 }}>
-          {level > 1 ? '└ ' : ''}<button className="jp-agentlab-link" onClick={() => store.select(seqOf(task.task_id))}>{line(task.goal, 160)}</button>
+          {level > 1 ? '└ ' : ''}<button className="jp-agentlab-run-link" onClick={() => store.select(seqOf(task.task_id))}>{line(task.goal, 160)}</button>
         </td>
         <td>{task.owner ? line(ownerName(task.owner), 40) : ''}</td>
         <td><Status word={task.status} /></td>
@@ -43,11 +43,11 @@ export function TasksView(): JSX.Element {
     ]);
   return (
     <Stale>
-      <table className="jp-agentlab-table" role="treegrid">
+      <table className="jp-agentlab-run-table" role="treegrid">
         <thead><tr>{[trans.__('task'), trans.__('agent'), trans.__('status')].map(word => <th key={word} scope="col">{word}</th>)}</tr></thead>
         <tbody>{branch('', 1)}</tbody>
       </table>
-      {!tasks.length && <p className="jp-agentlab-empty">{trans.__('There was no task at this moment.')}</p>}
+      {!tasks.length && <p className="jp-agentlab-run-empty">{trans.__('There was no task at this moment.')}</p>}
     </Stale>
   );
 }
@@ -64,17 +64,17 @@ export function StateView(): JSX.Element {
   const locks = rowsOfRun(moment.tables, 'locks', store.run).sort((a, b) => Number(Boolean(b.token)) - Number(Boolean(a.token)) || a.ticket - b.ticket);
   return (
     <Stale>
-      <table className="jp-agentlab-table">
+      <table className="jp-agentlab-run-table">
         <caption>{trans.__('Agents')}</caption>
         <thead><tr>{[trans.__('agent'), trans.__('kind'), trans.__('status'), trans.__('does, or waits for'), trans.__('holds'), trans.__('tokens'), trans.__('cost')].map(word => <th key={word} scope="col">{word}</th>)}</tr></thead>
         <tbody>{agents.map(row => <AgentLine key={row.agent} row={row} />)}</tbody>
       </table>
-      <table className="jp-agentlab-table">
+      <table className="jp-agentlab-run-table">
         <caption>{trans.__('Locks and queues')}</caption>
         <thead><tr>{[trans.__('units'), trans.__('mode'), trans.__('owner'), trans.__('status'), trans.__('behind')].map(word => <th key={word} scope="col">{word}</th>)}</tr></thead>
         <tbody>{locks.map(row => <LockLine key={row.ticket} row={row} />)}</tbody>
       </table>
-      {!locks.length && <p className="jp-agentlab-empty">{trans.__('Nothing was held or waited for at this moment.')}</p>}
+      {!locks.length && <p className="jp-agentlab-run-empty">{trans.__('Nothing was held or waited for at this moment.')}</p>}
     </Stale>
   );
 }
@@ -90,8 +90,8 @@ function AgentLine({ row }: { row: IAgentRow }): JSX.Element {
       <td><Status word={row.status} /></td>
       <td>{line(waits || row.error || row.doing || row.reason || '', 200)}</td>
       <td>{line((row.holds ?? []).join(', '), 160)}</td>
-      <td className="jp-agentlab-number">{usage.in || usage.out ? `${usage.in ?? 0} / ${usage.out ?? 0}` : ''}</td>
-      <td className="jp-agentlab-number">{usage.cost ? `$${usage.cost.toFixed(4)}` : ''}</td>
+      <td className="jp-agentlab-run-number">{usage.in || usage.out ? `${usage.in ?? 0} / ${usage.out ?? 0}` : ''}</td>
+      <td className="jp-agentlab-run-number">{usage.cost ? `$${usage.cost.toFixed(4)}` : ''}</td>
     </tr>
   );
 }
@@ -116,7 +116,7 @@ const SIGNS: Readonly<Record<string, string>> = {
 
 function Status({ word }: { word: string }): JSX.Element {
   const { trans } = useConsole();
-  return <span className={`jp-agentlab-status jp-mod-${word}`}><span aria-hidden="true">{SIGNS[word] ?? '•'}</span> {trans.__(word)}</span>;
+  return <span className={`jp-agentlab-run-status jp-mod-${word}`}><span aria-hidden="true">{SIGNS[word] ?? '•'}</span> {trans.__(word)}</span>;
 }
 
 /** What agents declared as their outputs, as far as the cursor. */
@@ -132,25 +132,25 @@ export function ArtifactsView(): JSX.Element {
       (error: unknown) => setShown({ name, text: error instanceof Error ? error.message : String(error) })
     );
   return (
-    <div className="jp-agentlab-split">
-      <div className="jp-agentlab-side jp-mod-wide">
-        <table className="jp-agentlab-table">
+    <div className="jp-agentlab-run-split">
+      <div className="jp-agentlab-run-side jp-mod-wide">
+        <table className="jp-agentlab-run-table">
           <thead><tr>{[trans.__('artifact'), trans.__('kind'), trans.__('agent'), trans.__('bytes')].map(word => <th key={word} scope="col">{word}</th>)}</tr></thead>
           <tbody>
             {all.map(event => (
               <tr key={event.seq} className={event.seq === store.selected ? 'jp-mod-current' : ''}>
-                <td><button className="jp-agentlab-link" onClick={() => { store.select(event.seq); open(event.name ?? '', text(event.body, 'hash')); }}>{line(event.name ?? '', 80)}</button></td>
+                <td><button className="jp-agentlab-run-link" onClick={() => { store.select(event.seq); open(event.name ?? '', text(event.body, 'hash')); }}>{line(event.name ?? '', 80)}</button></td>
                 <td>{line(text(event.body, 'kind'), 20)}</td>
                 <td>{line(event.actor, 40)}</td>
-                <td className="jp-agentlab-number">{number(event.body, 'size')}</td>
+                <td className="jp-agentlab-run-number">{number(event.body, 'size')}</td>
               </tr>
             ))}
           </tbody>
         </table>
-        {!all.length && <p className="jp-agentlab-empty">{trans.__('There was no artifact at this moment.')}</p>}
+        {!all.length && <p className="jp-agentlab-run-empty">{trans.__('There was no artifact at this moment.')}</p>}
       </div>
-      <div className="jp-agentlab-main">
-        {shown ? <Text {...shown} /> : <p className="jp-agentlab-empty">{trans.__('Choose an artifact to read it.')}</p>}
+      <div className="jp-agentlab-run-main">
+        {shown ? <Text {...shown} /> : <p className="jp-agentlab-run-empty">{trans.__('Choose an artifact to read it.')}</p>}
       </div>
     </div>
   );
@@ -159,19 +159,19 @@ export function ArtifactsView(): JSX.Element {
 function Text({ name, text: content }: { name: string; text: string }): JSX.Element {
   const { trans } = useConsole();
   const safe = content.slice(0, 200_000).split('\n').map(each => line(each.replace(/\t/g, '    ').replace(/^ +/, spaces => '\u00a0'.repeat(spaces.length)), 4000)).join('\n');
-  return <pre className="jp-agentlab-text" tabIndex={0} aria-label={line(name, 80)}>{content.includes('\0') ? trans.__('This is no text.') : safe}</pre>;
+  return <pre className="jp-agentlab-run-text" tabIndex={0} aria-label={line(name, 80)}>{content.includes('\0') ? trans.__('This is no text.') : safe}</pre>;
 }
 
 /** Rows of another moment than the cursor's are shown, but pale. */
 function Stale({ children }: { children: React.ReactNode }): JSX.Element {
   const store = useStore();
   const stale = !store.momentIsCurrent || store.stage.name === 'lost';
-  return <div className={`jp-agentlab-scroll${stale ? ' jp-mod-stale' : ''}`} aria-busy={stale} tabIndex={0}>{children}</div>;
+  return <div className={`jp-agentlab-run-scroll${stale ? ' jp-mod-stale' : ''}`} aria-busy={stale} tabIndex={0}>{children}</div>;
 }
 
 function Waiting(): JSX.Element {
   const { trans } = useConsole();
   const store = useStore();
-  return <p className="jp-agentlab-empty" role="status">{store.momentProblem ? trans.__('The rows of this moment are not here.') : trans.__('Reading the log…')}</p>;
+  return <p className="jp-agentlab-run-empty" role="status">{store.momentProblem ? trans.__('The rows of this moment are not here.') : trans.__('Reading the log…')}</p>;
 }
 

@@ -1,0 +1,93 @@
+"""Many agents at once, as a run or a lab shows them: one table, and for a run its picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from agentlab.errors import AgentlabError
+
+from . import html
+from .rows import Row, Tables, age_text, detail, icon, is_live, short, usage_text
+from .text import line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .lab import Lab
+
+COLUMNS = ("agent", "kind", "status", "", "holds", "used", "time")
+MOST = 200  # agents in a table
+
+
+class Fleet(NamedTuple):
+    """`over`: nothing of it will change any more."""
+
+    title: str
+    agents: list[Row]
+    over: bool
+
+
+class Subject(Protocol):
+    """A run or a lab."""
+
+    @property
+    def _lab(self) -> Lab: ...
+
+    def _fleet(self, tables: Tables) -> Fleet:
+        """How it is, by the rows of its plane: they may not know of it any more."""
+
+    def _spans(self) -> pd.DataFrame | None:
+        """What took time in it; None: nothing that is one picture. Reads the log, on any thread but the background's."""
+
+    def _bundle(self) -> dict[str, Any]:
+        """How it is, for a page that nothing answers. Asks the plane, on any thread but the background's."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]: ...
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """An agent in the columns of a fleet."""
+    return (
+        line(row["name"], 60), line(row["kind"], 30), f"{icon(row)} {row['status']}", detail(row),
+        line(", ".join(row.get("holds") or ()), 160), usage_text(row), age_text(row),
+    )  # fmt: skip
+
+
+def in_order(agents: list[Row]) -> list[Row]:
+    """Those that live first, each part as they were spawned."""
+    return sorted(agents, key=lambda row: (not is_live(row), row.get("queued_at") or 0))
+
+
+def bundle(fleet: Fleet, spans: pd.DataFrame | None = None, behind: dict[int, str] | None = None) -> dict[str, str]:
+    """Text, and HTML that needs nothing else: the table says in words what the picture shows."""
+    shown = fleet.agents[:MOST]
+    note = f"and {len(fleet.agents) - MOST} more" if len(fleet.agents) > MOST else ""
+    parts = [html.table(fleet.title, COLUMNS, map(cells, shown), note)]
+    if spans is not None and not spans.empty:
+        from agentlab.trace.picture import picture
+
+        label = f"{fleet.title}: what its agents did when, and what they waited for"
+        if svg := picture(spans, behind, label=label):
+            parts.append(html.image(svg, label))
+    return {"text/plain": f"<{fleet.title}>", "text/html": "".join(parts)}
+
+
+def waited_for(locks: pd.DataFrame) -> dict[int, str]:
+    """seq of a wait -> whom it was behind, from `run.locks()`."""
+    rows: Iterable[Any] = locks.itertuples()
+    return {int(row.seq): ", ".join(map(short, row.behind)) for row in rows if len(row.behind)}
+
+
+def quiet_spans(subject: Subject) -> pd.DataFrame | None:
+    """Its spans, or None where the log cannot be read here: a picture is worth no error."""
+    welcome = subject._lab._connection.welcome
+    if welcome is not None and welcome.pid == os.getpid():
+        return (
+            None  # the plane writes in this very process, with another SQLite: the two would not see each other's locks
+        )
+    try:
+        return subject._spans()
+    except (AgentlabError, OSError):
+        return None

@@ -1,0 +1,158 @@
+"""The live view of a run or a lab: its agents, buttons that ask for a stop, and for a run its timeline.
+
+Rows come with the feed; the timeline is read from the log, no more often than reading it is quick. Once it is over, and whenever
+no agent is left that lives, the output is replaced by plain HTML of the last state: that is what a saved notebook keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from agentlab.client import background, fleet
+from agentlab.client.fleet import Fleet, Subject
+from agentlab.client.rows import Row, Tables, is_live
+from agentlab.client.text import line
+
+from .display import Display
+from .widget import VIEW
+
+BUNDLE = Path(__file__).parent / "static" / "fleet.js"
+"""Built by `npm run build` in labextension/; a wheel has it. Without it runs and labs are shown as plain HTML."""
+
+NOTE = (
+    "The buttons are answered when the kernel is free; %agent stop NAME in a cell, or agentlab stop NAME in a shell, does the same "
+    "whenever you like."
+)
+PAUSE = 0.25  # s between two pictures of the rows
+SHARE = 5.0  # the log is read at most a fifth of the time
+KEYS = ("name", "kind", "status", "what", "holds", "usage", "time")
+
+
+def has_widget() -> bool:
+    return BUNDLE.is_file()
+
+
+class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
+    """Traits are set from the background thread; what a click asks for is handed to it: see `AgentWidget`."""
+
+    _esm = BUNDLE
+
+    state = traitlets.Dict().tag(sync=True)
+    picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    spans = traitlets.Bytes(b"").tag(sync=True)
+
+    def __init__(self, stop: Callable[[str, bool], None], shown: Fleet) -> None:
+        super().__init__(state=state_of(shown))
+        self._stop = stop
+        self.on_msg(self._asked)
+
+    def take(self, shown: Fleet) -> None:
+        if (state := state_of(shown)) != self.state:
+            self.state = state
+
+    def draw(self, data: bytes, lanes: list[str], texts: list[str]) -> None:
+        with self.hold_sync():
+            self.picture = {"lanes": lanes, "texts": texts}
+            self.spans = data
+
+    def mimes(self) -> dict[str, Any]:
+        return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}
+
+    def _asked(self, _widget: object, content: Any, _buffers: object) -> None:
+        if (
+            isinstance(content, dict)
+            and content.get("do") in ("stop", "stop now")
+            and isinstance(content.get("agent"), str)
+        ):
+            self._stop(content["agent"], content["do"] == "stop now")
+
+
+def state_of(shown: Fleet) -> dict[str, Any]:
+    """What the view shows of a fleet: safe, short texts."""
+    return {
+        "title": shown.title,
+        "note": NOTE,
+        "ended": sum(not is_live(row) for row in shown.agents),
+        "agents": [agent_of(row) for row in shown.agents[: fleet.MOST]],
+    }
+
+
+def agent_of(row: Row) -> dict[str, Any]:
+    name, kind, status, what, holds, usage, age = fleet.cells(row)
+    icon, _, word = status.partition(" ")
+    texts = dict(zip(KEYS, (name, kind, word, what, holds, usage, age), strict=True))
+    return {**texts, "key": row["agent"], "icon": icon, "live": is_live(row)}
+
+
+class FleetView:
+    """One output of a cell, which follows its subject from the background thread."""
+
+    def __init__(self, subject: Subject, static: dict[str, Any]) -> None:
+        self._subject = subject
+        self._last = subject._fleet(subject._lab._tables())
+        self._widget = FleetWidget(self._stop, self._last)
+        self._unwatch: Callable[[], None] = lambda: None
+        self._changed = asyncio.Event()
+        self._tables: Tables = {}
+        self._task: asyncio.Task[None] | None = None
+        self._display = Display()
+        self._display.show({**static, **self._widget.mimes()})
+
+    def follow(self) -> None:
+        self._unwatch = self._subject._lab._feed.watch(self._heard)
+
+    def _heard(self, tables: Tables) -> None:
+        self._tables = tables
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="agentlab-fleet")
+
+    async def _run(self) -> None:
+        lived, read, took = True, 0.0, 0.0
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self._last = self._subject._fleet(self._tables)
+            if self._last.over:
+                break
+            self._widget.take(self._last)
+            lives = any(map(is_live, self._last.agents))
+            if time.monotonic() - read >= took * SHARE or not lives:
+                begun = time.monotonic()
+                if (drawn := await asyncio.to_thread(self._drawing)) is not None:
+                    self._widget.draw(*drawn)
+                read, took = time.monotonic(), time.monotonic() - begun
+            if lived and not lives and self._last.agents:
+                await asyncio.to_thread(self._settle, self._widget.mimes())
+            lived = lives
+            await asyncio.sleep(PAUSE)
+        self._unwatch()
+        await asyncio.to_thread(self._settle, {})
+        self._widget.close()
+
+    def _drawing(self) -> tuple[bytes, list[str], list[str]] | None:
+        spans = fleet.quiet_spans(self._subject)
+        if spans is None or spans.empty:
+            return None
+        from agentlab.trace.packed import packed
+
+        data, lanes, texts, _ = packed(spans)
+        return data, lanes, [line(text, 200) for text in texts]
+
+    def _settle(self, more: dict[str, Any]) -> None:
+        """What a saved notebook keeps, from now on."""
+        self._display.update({**self._subject._repr_mimebundle_(), **more})
+
+    def _stop(self, key: str, now: bool) -> None:
+        from agentlab.client.handle import AgentHandle
+
+        if key in {row["agent"] for row in self._last.agents}:
+            handle = AgentHandle(self._subject._lab, key, name=key.partition("/")[2], kind="")
+            background.submit(handle._stop(now))

@@ -1,0 +1,212 @@
+/**
+ * The widget of a run or a lab in a notebook: who runs, waits and holds, buttons that ask for a stop, and for a run its timeline.
+ * It is built into one file that anywidget loads in JupyterLab, VS Code and Colab alike. Every text is set as text, never as markup.
+ */
+import { Timeline } from '../timeline/timeline';
+import { SpanTable, unpack } from '../timeline/spans';
+
+/** An agent, as the kernel words it: short, safe texts. */
+interface IAgent {
+  readonly key: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly icon: string;
+  readonly status: string;
+  readonly what: string;
+  readonly holds: string;
+  readonly usage: string;
+  readonly time: string;
+  readonly live: boolean;
+}
+
+interface IState {
+  readonly title: string;
+  readonly note: string;
+  readonly ended: number;
+  readonly agents: readonly IAgent[];
+}
+
+interface IPicture {
+  readonly lanes: readonly string[];
+  readonly texts: readonly string[];
+}
+
+interface IModel {
+  get(name: 'state'): IState;
+  get(name: 'picture'): IPicture | null;
+  get(name: 'spans'): DataView | null;
+  on(name: string, call: () => void): void;
+  off(name: string, call: () => void): void;
+  send(message: { do: string; agent: string }): void;
+}
+
+const CSS = `
+.agentlab-fleet { border: 1px solid var(--jp-border-color2, rgba(128,128,128,.4)); border-radius: 4px; max-width: 100%; box-sizing: border-box;
+  color: var(--jp-ui-font-color1, var(--vscode-editor-foreground, inherit));
+  font: var(--jp-ui-font-size1, 13px) var(--jp-ui-font-family, var(--vscode-font-family, system-ui, sans-serif)); }
+.agentlab-fleet-head { display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: center; padding: 6px 10px; }
+.agentlab-fleet-head progress { width: 120px; height: 8px; accent-color: var(--jp-brand-color1, #1976d2); }
+.agentlab-fleet-rows { max-height: 320px; overflow: auto; }
+.agentlab-fleet table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
+.agentlab-fleet :is(th, td) { text-align: left; font-weight: normal; padding: 3px 10px; vertical-align: baseline; overflow-wrap: anywhere;
+  border-top: 1px solid var(--jp-border-color3, rgba(128,128,128,.25)); background: none; }
+.agentlab-fleet thead th, .agentlab-fleet .agentlab-faint { color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit)); font-size: 12px; }
+.agentlab-fleet tbody th { font-weight: 600; white-space: nowrap; }
+.agentlab-fleet button.agentlab-stop { font: inherit; font-size: 12px; color: inherit; background: none; cursor: pointer; padding: 1px 8px; border-radius: 3px;
+  border: 1px solid var(--jp-border-color1, rgba(128,128,128,.6)); white-space: nowrap; }
+.agentlab-fleet button.agentlab-stop:disabled { opacity: .5; cursor: default; }
+.agentlab-fleet-note { padding: 4px 10px 6px; border-top: 1px solid var(--jp-border-color3, rgba(128,128,128,.25)); }
+.agentlab-fleet .agentlab-timeline { border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.4)); resize: vertical; overflow: hidden; }
+`;
+
+const COLUMNS = ['agent', 'kind', 'status', '', 'holds', 'used', 'time', ''];
+const LEAST = 120; // px of a timeline
+const MOST = 420;
+
+function part<K extends keyof HTMLElementTagNameMap>(parent: Element, tag: K, name = '', text = ''): HTMLElementTagNameMap[K] {
+  const node = document.createElement(tag);
+  node.className = name;
+  node.textContent = text;
+  parent.appendChild(node);
+  return node;
+}
+
+/** The rows of agents: a row stays the same element as long as its agent is there, so that a focused button stays focused. */
+class Fleet {
+  private readonly _title: HTMLElement;
+  private readonly _progress: HTMLProgressElement;
+  private readonly _said: HTMLElement;
+  private readonly _body: HTMLElement;
+  private readonly _note: HTMLElement;
+  private readonly _rows = new Map<string, { row: HTMLTableRowElement; cells: HTMLElement[]; stop: HTMLButtonElement; asked: string }>();
+
+  constructor(
+    box: HTMLElement,
+    private readonly _stop: (agent: IAgent, now: boolean) => void
+  ) {
+    const head = part(box, 'div', 'agentlab-fleet-head');
+    this._title = part(head, 'strong');
+    this._progress = part(head, 'progress');
+    this._said = part(head, 'span', 'agentlab-faint');
+    this._said.setAttribute('aria-live', 'polite');
+    const table = part(part(box, 'div', 'agentlab-fleet-rows'), 'table');
+    const names = part(part(table, 'thead'), 'tr');
+    COLUMNS.forEach(column => part(names, 'th', '', column).setAttribute('scope', 'col'));
+    this._body = part(table, 'tbody');
+    this._note = part(box, 'div', 'agentlab-fleet-note agentlab-faint');
+  }
+
+  /** Where the timeline goes: above the note. */
+  get end(): HTMLElement {
+    return this._note;
+  }
+
+  show(state: IState): void {
+    const { agents, ended } = state;
+    this._title.textContent = state.title;
+    this._progress.max = Math.max(agents.length, 1);
+    this._progress.value = ended;
+    this._progress.setAttribute('aria-label', 'agents that have ended');
+    this._progress.hidden = agents.length === 0;
+    const waiting = agents.filter(agent => agent.status === 'waiting').length;
+    const words = `${ended} of ${agents.length} ended${waiting ? `, ${waiting} waiting` : ''}`;
+    if (this._said.textContent !== words) {
+      this._said.textContent = words; // screen readers say it again only when it is new
+    }
+    this._note.textContent = state.note;
+    const there = new Set(agents.map(agent => agent.key));
+    for (const [key, { row }] of this._rows) {
+      if (!there.has(key)) {
+        row.remove();
+        this._rows.delete(key);
+      }
+    }
+    agents.forEach((agent, place) => this._line(agent, place));
+  }
+
+  private _line(agent: IAgent, place: number): void {
+    const known = this._rows.get(agent.key) ?? this._make(agent.key);
+    const { row, cells, stop } = known;
+    const texts = [agent.name, agent.kind, `${agent.icon} ${agent.status}`, agent.what, agent.holds, agent.usage, agent.time];
+    texts.forEach((text, i) => {
+      if (cells[i]!.textContent !== text) {
+        cells[i]!.textContent = text;
+      }
+    });
+    const now = agent.status === 'stopping';
+    stop.hidden = !agent.live;
+    stop.textContent = now ? 'Stop now' : 'Stop';
+    stop.title = now ? 'Kill it, without asking' : 'Ask it to stop; its locks are freed';
+    stop.setAttribute('aria-label', `${stop.textContent} ${agent.name}`);
+    if (known.asked !== agent.status) {
+      stop.disabled = false;
+    }
+    stop.onclick = () => {
+      stop.disabled = true;
+      known.asked = agent.status;
+      this._stop(agent, now);
+    };
+    if (this._body.children[place] !== row) {
+      this._body.insertBefore(row, this._body.children[place] ?? null);
+    }
+  }
+
+  private _make(key: string) {
+    const row = document.createElement('tr');
+    const cells: HTMLElement[] = [part(row, 'th')];
+    cells[0]!.setAttribute('scope', 'row');
+    for (let i = 1; i < 7; i++) {
+      cells.push(part(row, 'td', i === 3 || i === 4 ? '' : 'agentlab-faint'));
+    }
+    cells[2]!.className = '';
+    const stop = part(part(row, 'td'), 'button', 'agentlab-stop');
+    stop.type = 'button';
+    const made = { row, cells, stop, asked: '' };
+    this._rows.set(key, made);
+    return made;
+  }
+}
+
+/** The bytes of a trait, as a buffer that begins where they begin. */
+function bufferOf(view: DataView): ArrayBuffer {
+  return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer;
+}
+
+/** What anywidget calls for each place where the widget is shown. Returns how to take it away. */
+export function render({ model, el }: { model: IModel; el: HTMLElement }): () => void {
+  const box = part(el, 'div', 'agentlab-fleet');
+  part(box, 'style').textContent = CSS;
+  box.setAttribute('role', 'group');
+  const fleet = new Fleet(box, (agent, now) => model.send({ do: now ? 'stop now' : 'stop', agent: agent.key }));
+  let timeline: Timeline | null = null;
+  const state = () => {
+    const shown = model.get('state');
+    box.setAttribute('aria-label', shown.title);
+    fleet.show(shown);
+  };
+  const picture = () => {
+    const [told, spans] = [model.get('picture'), model.get('spans')];
+    if (!told || !spans?.byteLength) {
+      return;
+    }
+    const table: SpanTable = unpack(bufferOf(spans), told.lanes, told.texts);
+    if (timeline) {
+      timeline.setTable(table);
+    } else {
+      timeline = new Timeline(table, { order: false });
+      box.insertBefore(timeline.node, fleet.end);
+      timeline.node.style.height = `${Math.min(Math.max(60 + 62 * told.lanes.length, LEAST), MOST)}px`;
+    }
+  };
+  const changes: [string, () => void][] = [['change:state', state], ['change:spans', picture]];
+  changes.forEach(([name, call]) => model.on(name, call));
+  state();
+  picture();
+  return () => {
+    changes.forEach(([name, call]) => model.off(name, call));
+    timeline?.dispose();
+    box.remove();
+  };
+}
+
+export default { render };

@@ -1,0 +1,123 @@
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { render } from '../../src/notebook/fleet';
+import { unpack } from '../../src/timeline/spans';
+
+HTMLCanvasElement.prototype.getContext = () => null;
+
+type State = Parameters<typeof render>[0]['model'] extends { get(name: 'state'): infer S } ? S : never;
+
+/** A kernel's half of the widget. */
+class Model {
+  readonly sent: unknown[] = [];
+  private readonly _listeners = new Map<string, Set<() => void>>();
+
+  constructor(readonly traits: Record<string, unknown>) {}
+
+  get(name: string): never {
+    return this.traits[name] as never;
+  }
+
+  set(name: string, value: unknown): void {
+    this.traits[name] = value;
+    this._listeners.get(`change:${name}`)?.forEach(call => call());
+  }
+
+  on(name: string, call: () => void): void {
+    this._listeners.set(name, (this._listeners.get(name) ?? new Set()).add(call));
+  }
+
+  off(name: string, call: () => void): void {
+    this._listeners.get(name)?.delete(call);
+  }
+
+  send(message: unknown): void {
+    this.sent.push(message);
+  }
+
+  get heard(): number {
+    return [...this._listeners.values()].reduce((sum, each) => sum + each.size, 0);
+  }
+}
+
+const agent = (name: string, more: object = {}) => ({
+  key: `r/${name}`, name, kind: 'script', icon: '▶', status: 'running', what: '', holds: '', usage: '', time: '', live: true, ...more
+});
+
+const state = (...agents: object[]) =>
+  ({ title: 'Run r', note: '%agent stop NAME does the same', ended: agents.filter(each => !(each as { live: boolean }).live).length, agents }) as unknown as State;
+
+/** The columns of two spans, as the kernel packs them. */
+function packed(): DataView {
+  const data = new ArrayBuffer(3 + 68); // not at the beginning of its buffer, as it comes over the wire
+  const view = new DataView(data, 3);
+  [0, 500, 4500, NaN].forEach((value, i) => view.setFloat64(8 * i, value, true));
+  [0, 1, 7, 8, 0, 1, 2, 0].forEach((value, i) => view.setUint32(32 + 4 * i, value, true));
+  [4, 1, 2, 0].forEach((value, i) => view.setUint8(64 + i, value));
+  return view;
+}
+
+afterEach(() => document.body.replaceChildren());
+
+function shown(model: Model): { el: HTMLElement; undo: () => void } {
+  const el = document.body.appendChild(document.createElement('div'));
+  return { el, undo: render({ model: model as never, el }) };
+}
+
+describe('the widget of a fleet', () => {
+  it('asks for a stop, then for one at once, and says which command does the same', () => {
+    const model = new Model({ state: state(agent('ann')), picture: null, spans: null });
+    const { el } = shown(model);
+    const button = () => el.querySelector<HTMLButtonElement>('button.agentlab-stop')!;
+    button().click();
+    expect(model.sent).toEqual([{ do: 'stop', agent: 'r/ann' }]);
+    expect(button().disabled).toBe(true);
+    model.set('state', state(agent('ann', { status: 'stopping', icon: '■' })));
+    expect([button().disabled, button().textContent]).toEqual([false, 'Stop now']);
+    button().click();
+    expect(model.sent[1]).toEqual({ do: 'stop now', agent: 'r/ann' });
+    model.set('state', state(agent('ann', { status: 'cancelled', live: false })));
+    expect(button().hidden).toBe(true);
+    expect(el.textContent).toContain('%agent stop NAME');
+    expect(el.querySelector('[aria-live]')!.textContent).toBe('1 of 1 ended');
+  });
+
+  it('keeps rows and focus while agents come, change and go', () => {
+    const model = new Model({ state: state(agent('ann'), agent('bob')), picture: null, spans: null });
+    const { el } = shown(model);
+    const rows = () => [...el.querySelectorAll('tbody tr')];
+    const bob = rows()[1]!;
+    const button = bob.querySelector('button')!;
+    button.focus();
+    model.set('state', state(agent('cho'), agent('ann'), agent('bob', { what: 'waits for file:x', status: 'waiting' })));
+    expect(rows()[2]).toBe(bob);
+    expect(rows().map(row => row.querySelector('th')!.textContent)).toEqual(['cho', 'ann', 'bob']);
+    expect(el.querySelector('[aria-live]')!.textContent).toContain('1 waiting');
+    model.set('state', state(agent('bob')));
+    expect(rows()).toEqual([bob]);
+    expect(document.activeElement).toBe(button);
+  });
+
+  it('sets every text as text', () => {
+    const evil = '<img src=x onerror=alert(1)>';
+    const { el } = shown(new Model({ state: state(agent(evil, { what: evil, holds: evil, kind: evil })), picture: null, spans: null }));
+    expect(el.querySelector('img')).toBeNull();
+    expect(el.textContent).toContain(evil);
+  });
+
+  it('draws the spans that the kernel packed, and lets go of everything when it is taken away', () => {
+    const table = unpack(packed().buffer.slice(3) as ArrayBuffer, ['a', 'b'], ['', 'python', 'file:x']);
+    expect([table.length, table.lanes, table.end.at(0), table.isOpen(1), table.fate.at(0), table.seq.at(1)]).toEqual([2, ['a', 'b'], 4500, true, 2, 8]);
+    expect(table.texts.text(table.unit.at(0))).toBe('file:x');
+    const model = new Model({ state: state(), picture: null, spans: null });
+    const { el, undo } = shown(model);
+    expect(el.querySelector('canvas')).toBeNull();
+    model.set('picture', { lanes: ['a', 'b'], texts: ['', 'python', 'file:x'] });
+    model.set('spans', packed());
+    expect(el.querySelector('canvas')!.getAttribute('aria-label')).toContain('2 lanes and 2 spans');
+    model.set('spans', packed());
+    expect(el.querySelectorAll('canvas').length).toBe(1);
+    undo();
+    expect([el.childElementCount, model.heard]).toEqual([0, 0]);
+  });
+});

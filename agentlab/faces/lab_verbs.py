@@ -63,6 +63,30 @@ def locks(face: Face, run: str | None) -> Listing:
     return listings.locks(lab._tables(), None if run is None else [lab.run_named(run).run_id])
 
 
+@verb("bump")
+@click.argument("ticket", type=int)
+def bump(face: Face, ticket: int) -> Said:
+    """Move a waiting ticket before the others that it conflicts with."""
+    face.lab().bump(ticket)
+    return Said(f"ticket {ticket} goes before those that it conflicts with: they wait longer", {"ticket": ticket})
+
+
+@verb("revoke")
+@click.argument("ticket", type=int)
+@click.option("--reason", default="", help="Why: its owner reads it.")
+def revoke(face: Face, ticket: int, reason: str) -> Said:
+    """Take a ticket from whoever holds it, or end its wait."""
+    lab = face.lab()
+    row = lab._tables().get("locks", {}).get(str(ticket), {})
+    lab.revoke(ticket, reason)
+    held = f"{', '.join(row.get('units') or ())} of {row.get('owner', '?')}"
+    return Said(
+        f"revoked ticket {ticket} ({held}): whoever waits is next. Its owner's next write is refused and says why; a command "
+        f"of its that runs is not stopped",
+        {"ticket": ticket, "owner": row.get("owner"), "units": list(row.get("units") or ())},
+    )
+
+
 @verb("approvals")
 @click.option("--all", "every", is_flag=True, help="Answered ones too.")
 def approvals(face: Face, every: bool) -> Listing:
@@ -73,17 +97,23 @@ def approvals(face: Face, every: bool) -> Listing:
 @verb("approve")
 @click.argument("id", type=names.Approval())
 @click.argument("text", nargs=-1, metavar="[TEXT]")
-def approve(face: Face, id: str, text: tuple[str, ...]) -> Said:
+@click.option("--session", "scope", flag_value="session", help="Also whenever this agent asks the same again.")
+@click.option("--always", "scope", flag_value="always", help="Also whichever agent asks it in this workspace.")
+@click.option("--reason", default="", help="Why: the agent reads it.")
+def approve(face: Face, id: str, text: tuple[str, ...], scope: str | None, reason: str) -> Said:
     """Say yes to a question."""
-    return _answer(face, id, "approved", text)
+    return _answer(face, id, "approved", (*text, *([reason] if reason else [])), scope or "once")
 
 
 @verb("deny")
 @click.argument("id", type=names.Approval())
 @click.argument("text", nargs=-1, metavar="[TEXT]")
-def deny(face: Face, id: str, text: tuple[str, ...]) -> Said:
+@click.option("--session", "scope", flag_value="session", help="Also whenever this agent asks the same again.")
+@click.option("--always", "scope", flag_value="always", help="Also whichever agent asks it in this workspace.")
+@click.option("--reason", default="", help="Why: the agent reads it.")
+def deny(face: Face, id: str, text: tuple[str, ...], scope: str | None, reason: str) -> Said:
     """Say no to a question, and why."""
-    return _answer(face, id, "denied", text)
+    return _answer(face, id, "denied", (*text, *([reason] if reason else [])), scope or "once")
 
 
 @verb("answer")
@@ -151,6 +181,9 @@ def doctor(face: Face) -> Listing:
     return listings.doctor(checks(face.lab))
 
 
-def _answer(face: Face, id: str, status: str, words: tuple[str, ...]) -> Said:
-    face.lab().answer(id, " ".join(words), status=status)
-    return Said(f"{status} {id}", {"approval": id, "status": status})
+def _answer(face: Face, id: str, status: str, words: tuple[str, ...], scope: str = "once") -> Said:
+    lab = face.lab()
+    found = listings.approval_named(lab._tables(), id)
+    lab.answer(found, " ".join(words), status=status, scope=scope)
+    said = f"{status} {found}" + ("" if scope == "once" else f", {scope}")
+    return Said(said, {"approval": found, "status": status, "scope": scope})

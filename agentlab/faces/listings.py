@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agentlab.client import frames
 from agentlab.client.rows import Row, Tables, age_text, detail, icon, is_live, queue_text, short, usage_text
 from agentlab.client.text import span
+from agentlab.errors import BadRequest
 
 from .records import frame_records, record
 from .values import Listing
@@ -101,12 +102,25 @@ def approvals(tables: Tables, *, every: bool = False) -> Listing:
         "id": lambda row: row["approval"],
         "agent": lambda row: short(row["agent"]),
         "question": lambda row: row["question"],
+        "about": lambda row: ", ".join([*filter(None, [row.get("tool")]), *(row.get("units") or ())]),
+        "risk": lambda row: ": ".join(filter(None, [row.get("risk") or "low", ", ".join(row.get("risks") or ())])),
         "options": lambda row: ", ".join(row.get("options") or ()),
         "status": lambda row: row["status"],
         "answer": lambda row: row.get("answer") or "",
     }
     note = "Answer with approve ID, deny ID, or answer ID TEXT." if rows else "No open questions."
     return _live("approvals", "Questions", cells, rows, note)
+
+
+def approval_named(tables: Tables, name: str) -> str:
+    """The id of a question, from it or from a beginning that only one open question has. Raises BadRequest."""
+    rows = tables.get("approvals", {})
+    if name in rows:
+        return name
+    found = [key for key, row in rows.items() if key.startswith(name) and row["status"] == "asked"]
+    if len(found) > 1:
+        raise BadRequest(f"{name!r} begins several open questions: {', '.join(found)}. Write more of it.")
+    return found[0] if found else name
 
 
 def runs(frame: pd.DataFrame, limit: int | None) -> Listing:

@@ -184,8 +184,22 @@ def test_questions_are_answered(ip, stage: Stage) -> None:
     assert agent(ip, "approvals")["approval"].tolist() == ["q1", "q2"]
     agent(ip, "deny q1 not now")
     agent(ip, "answer q2 the second one")
+    stage.puppet(handle.key).asks("q-long-1", "One?").asks("q-long-2", "Two?")
+    with pytest.raises(agentlab.BadRequest, match="several open questions: q-long-1, q-long-2"):
+        agent(ip, "approve q-long")
+    agent(ip, "deny q-long-1 --reason later")
+    agent(ip, "approve q-l")
     assert agent(ip, "approvals").empty
-    assert agent(ip, "approvals --all")["answer"].tolist() == ["not now", "the second one"]
+    assert agent(ip, "approvals --all")["answer"].tolist() == ["not now", "the second one", "later", ""]
+
+
+def test_an_operator_revokes_a_ticket_and_is_told_what_that_breaks(ip, stage: Stage) -> None:
+    hold = agent(ip, "claim file:a.txt")
+    said = str(agent(ip, f"revoke {hold.ticket} --reason mine"))
+    assert f"revoked ticket {hold.ticket} (file:a.txt of user:" in said
+    assert agent(ip, "locks").empty
+    with pytest.raises(agentlab.NotFound, match="does not wait"):
+        agent(ip, f"bump {hold.ticket}")
 
 
 def test_runtimes_and_doctor_show_what_is_there(ip, stage: Stage) -> None:

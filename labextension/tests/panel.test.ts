@@ -1,3 +1,5 @@
+import { Widget } from '@lumino/widgets';
+import { fireEvent, screen } from '@testing-library/react';
 import { expect, test } from 'vitest';
 
 import { AgentlabPanel } from '../src/sidebar/panel';
@@ -42,5 +44,14 @@ test('rows that are not current are shown as old, and without the extension ther
   on.model.view = { ...on.model.view, asOf: null };
   change(on, delta(2, {}), { state: 'offline', problem: { code: 'NoServerExtension', message: 'none', next: '' } });
   expect(panel.hasClass('jp-mod-none')).toBe(true);
+  panel.dispose();
+});
+
+test('a new agent is one press away', async () => {
+  const on = stage();
+  const panel = new AgentlabPanel(on.host);
+  Widget.attach(panel, document.body);
+  fireEvent.click(await screen.findByRole('button', { name: 'Spawn an agent' }));
+  expect(on.ran).toEqual([{ command: 'agentlab:spawn-agent', args: undefined }]);
   panel.dispose();
 });

@@ -1,4 +1,4 @@
-import { ReactWidget, SidePanel, Toolbar, ToolbarButton, addIcon, type LabIcon } from '@jupyterlab/ui-components';
+import { ReactWidget, SidePanel, Toolbar } from '@jupyterlab/ui-components';
 import type { AccordionPanel } from '@lumino/widgets';
 import React from 'react';
 
@@ -10,6 +10,7 @@ import { approvals } from '../rows/approvals';
 import { totals } from '../rows/totals';
 import type { IView } from '../tokens';
 import { Host, fresh, type IHost } from '../ui/host';
+import { IconButton } from '../ui/parts';
 import { Agents } from './agents';
 import { Announcer } from './announcer';
 import { Approvals } from './approvals';
@@ -59,8 +60,8 @@ export class Section extends HostWidget {
   }
 
   /** A button in the title. */
-  addTool(name: string, icon: LabIcon, tooltip: string, onClick: () => void): void {
-    this.toolbar.addItem(name, new ToolbarButton({ icon, tooltip, onClick }));
+  addTool(host: IHost, glyph: string, label: string, onClick: () => void): void {
+    this.toolbar.addItem(glyph, new HostWidget(host, <IconButton glyph={glyph} label={label} onClick={onClick} />));
   }
 }
 
@@ -98,7 +99,7 @@ export class AgentlabPanel extends SidePanel {
     };
     this._sections = [];
     const agents = section('agents', trans.__('Agents'), <Agents />, view => totals(view.tables).live);
-    agents.addTool('spawn', addIcon, trans.__('Spawn an agent'), () => void host.run(CommandIDs.spawnAgent));
+    agents.addTool(host, 'add', trans.__('Spawn an agent'), () => void host.run(CommandIDs.spawnAgent));
     section('approvals', trans.__('Approvals'), <Approvals />, view => approvals(view.tables, 0).open.length);
     section('locks', trans.__('Locks and queues'), <Locks />, view => rowsOf(view, 'locks').size);
     section('runtimes', trans.__('Runtimes'), <Runtimes />, view => rowsOf(view, 'runtimes').size);

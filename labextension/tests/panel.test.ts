@@ -34,7 +34,7 @@ test('sections count what is in them, and live agents only', () => {
   panel.dispose();
 });
 
-test('rows that are not current are shown as old, and without the extension there is nothing to unfold', () => {
+test('rows that are not current are shown as old, and where nothing was ever known nothing is said to be empty', () => {
   const on = stage();
   const panel = new AgentlabPanel(on.host);
   expect(panel.hasClass('jp-mod-stale')).toBe(false);
@@ -42,7 +42,7 @@ test('rows that are not current are shown as old, and without the extension ther
   expect(panel.hasClass('jp-mod-stale')).toBe(true);
   expect(panel.hasClass('jp-mod-none')).toBe(false);
   on.model.view = { ...on.model.view, asOf: null };
-  change(on, delta(2, {}), { state: 'offline', problem: { code: 'NoServerExtension', message: 'none', next: '' } });
+  change(on, delta(2, {}), { state: 'offline', problem: { code: 'PlaneUnavailable', message: 'none', next: '' } });
   expect(panel.hasClass('jp-mod-none')).toBe(true);
   panel.dispose();
 });
@@ -51,7 +51,7 @@ test('a new agent is one press away', async () => {
   const on = stage();
   const panel = new AgentlabPanel(on.host);
   Widget.attach(panel, document.body);
-  fireEvent.click(await screen.findByRole('button', { name: 'Spawn an agent' }));
+  fireEvent.click(await screen.findByLabelText('Spawn an agent'));
   expect(on.ran).toEqual([{ command: 'agentlab:spawn-agent', args: undefined }]);
   panel.dispose();
 });

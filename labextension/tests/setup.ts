@@ -1,5 +1,5 @@
 /** What jsdom lacks and JupyterLab's packages look for when they are loaded. */
-import { cleanup } from '@testing-library/react';
+import { cleanup, configure } from '@testing-library/react';
 import { afterEach } from 'vitest';
 
 class NoDrag extends Event {
@@ -26,5 +26,7 @@ for (const [name, value] of Object.entries(missing)) {
 }
 window.matchMedia ??= () =>
   ({ matches: false, addEventListener() {}, removeEventListener() {}, addListener() {}, removeListener() {} }) as unknown as MediaQueryList;
+
+configure({ asyncUtilTimeout: 30_000 }); // other tests may want the machine too
 
 afterEach(cleanup);

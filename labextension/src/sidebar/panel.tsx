@@ -4,7 +4,6 @@ import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
 import { agentlabIcon } from '../icons';
-import { NO_EXTENSION } from '../model/problems';
 import { rowsOf } from '../model/model';
 import { approvals } from '../rows/approvals';
 import { totals } from '../rows/totals';
@@ -137,7 +136,6 @@ export class AgentlabPanel extends SidePanel {
 
   private _changed(): void {
     const { view } = this._host.agentlab.model;
-    const { link } = view;
     for (const { section, label, count } of this._sections) {
       const n = count(view);
       const title = n ? `${label} (${n})` : label;
@@ -146,7 +144,7 @@ export class AgentlabPanel extends SidePanel {
       }
     }
     this.toggleClass('jp-mod-stale', !fresh(view));
-    this.toggleClass('jp-mod-none', link.state === 'offline' && link.problem.code === NO_EXTENSION && view.asOf === null);
+    this.toggleClass('jp-mod-none', view.asOf === null); // nothing is known, and so nothing is said to be empty
     this._title();
   }
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentlab.core.commands import Created, Done, SendText, Signal
+from agentlab.core.commands import Answer, Created, Done, SendText, Signal
 from agentlab.errors import AgentFailed, AgentTimeout, Refused
 from agentlab.link.messages import GetLogs, View, WaitAgent
 
-from . import background, html, spec
+from . import background, html, questions, spec
 from .logs import Follower, readable
+from .questions import open_of
 from .rows import ENDED, Row, is_live, one_line, waits_text
 from .text import line
 
@@ -221,6 +222,34 @@ class AgentHandle:
             if is_live(await self._row()):  # it did not just end by itself
                 raise
 
+    # --- answering ---------------------------------------------------------------------------------------------
+
+    @property
+    def questions(self) -> list[Row]:
+        """What it has asked and nobody has answered, the oldest first."""
+        return open_of(self._lab._tables(), self.key)
+
+    def approve(self, answer: str = "", *, scope: str = "once", approval: str | None = None) -> None:
+        """Say yes to its open question. scope: as in `Lab.answer`; approval: which, where it has several.
+
+        Raises NotFound: it asks nothing; BadRequest: several; Refused: somebody was first, and who."""
+        self._lab.approve(self._asked(approval), answer, scope=scope)
+
+    def deny(self, reason: str = "", *, scope: str = "once", approval: str | None = None) -> None:
+        """Say no to its open question, and why: it reads that. Otherwise as `approve`."""
+        self._lab.deny(self._asked(approval), reason, scope=scope)
+
+    def answer(self, answer: str, *, approval: str | None = None) -> None:
+        """Answer its open question. Otherwise as `approve`."""
+        self._lab.answer(self._asked(approval), answer)
+
+    def _asked(self, approval: str | None) -> str:
+        return str(questions.the_one(self.questions, approval, self.name)["approval"])
+
+    async def _answer(self, approval: str, status: str, scope: str, answer: str) -> None:
+        command = Answer(approval=approval, status=status, answer=answer, by=self._lab.user, scope=scope)
+        await self._lab._connection.ask(command, Done)
+
     def _signal(self, verb: str) -> None:
         self._lab._ask(self._command(verb), Done)
 
@@ -236,16 +265,19 @@ class AgentHandle:
             return f"<Agent {line(self.name, 60)} ({self.kind}) · unknown: {line(error)}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return static_bundle(self.row())
+        row = self.row()
+        return static_bundle(row, self.questions if row["status"] == "blocked" else ())
 
     def _ipython_display_(self) -> None:
         if live is None or not live.show(self):
             raise NotImplementedError  # IPython then asks for the mimebundle
 
 
-def static_bundle(row: Row) -> dict[str, Any]:
-    """How an agent is, as text and as HTML that needs nothing else."""
-    return {"text/plain": f"<Agent {one_line(row)}>", "text/html": html.agent(row)}
+def static_bundle(row: Row, asked: Sequence[Row] = ()) -> dict[str, Any]:
+    """How an agent is and what it asks, as text and as HTML that needs nothing else."""
+    texts = [f"<Agent {one_line(row)}>"]
+    texts += [f"asks: {line(q['question'], 200)} ({questions.how_to_answer(q)})" for q in asked]
+    return {"text/plain": "\n".join(texts), "text/html": html.agent(row, asked)}
 
 
 def result_of(row: Row) -> Result:

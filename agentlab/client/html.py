@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from . import questions
 from .rows import Row, age_text, detail, icon, usage_text
 from .text import line, visible
 
@@ -18,8 +19,8 @@ _CELL = "text-align:left;padding:.15em .7em;vertical-align:top;white-space:pre-w
 _PRE = "max-height:24em;overflow:auto;margin:0;white-space:pre-wrap"
 
 
-def agent(row: Row) -> str:
-    """One agent on one line. Its state is a word and a sign, never a colour alone."""
+def agent(row: Row, asked: Sequence[Row] = ()) -> str:
+    """One agent on one line, below it what it asks. Its state is a word and a sign, never a colour alone."""
     parts = [
         f"<strong>{text(row['name'], 60)}</strong>",
         f'<span style="{_FAINT}">{text(row["kind"], 30)}</span>',
@@ -28,7 +29,19 @@ def agent(row: Row) -> str:
     if what := detail(row):
         parts.append(f"<span>{text(what)}</span>")
     parts += [f'<span style="{_FAINT}">{text(more)}</span>' for more in (usage_text(row), age_text(row)) if more]
+    parts += [question(one) for one in asked]
     return f'<div role="group" aria-label="agent {text(row["name"], 60)}" style="{_BOX}">{"".join(parts)}</div>'
+
+
+def question(row: Row) -> str:
+    """What is asked, the call that is to be allowed, and the commands that answer it."""
+    call = questions.call_text(row)
+    return (
+        f'<div style="flex-basis:100%"><strong>asks:</strong> {text(row["question"], 400)} '
+        f'<span style="{_FAINT}">{text(questions.about(row), 600)}</span>'
+        + (f'<pre style="{_PRE}">{escape(call)}</pre>' if call else "")
+        + f"<div>Answer with <code>{text(questions.how_to_answer(row), 400)}</code></div></div>"
+    )
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:

@@ -63,6 +63,13 @@ class Waited(Listing):
 @click.option("--instructions", default="", help="Text appended to its system prompt.")
 @click.option("--tool", "tools", multiple=True, help="A tool that it may use. Repeatable; default: all.")
 @click.option(
+    "--policy",
+    "permissions",
+    multiple=True,
+    metavar="RULE",
+    help="A rule that answers its requests for you, e.g. \"approve tool=run command='pytest*'\". Repeatable; the first that matches.",
+)
+@click.option(
     "--boundary", type=click.Choice(BOUNDARIES), default="tools", show_default=True, help="Whose tools change things."
 )
 @click.option(

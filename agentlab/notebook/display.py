@@ -17,7 +17,8 @@ from IPython.display import publish_display_data
 from agentlab.client import html
 from agentlab.client.fleet import Subject
 from agentlab.client.handle import AgentHandle, static_bundle
-from agentlab.client.rows import Row, is_live
+from agentlab.client.questions import open_of
+from agentlab.client.rows import Row, Tables, is_live
 from agentlab.faces.values import Stream
 
 if TYPE_CHECKING:
@@ -81,21 +82,29 @@ class AgentView:
 
         self._handle = handle
         self._display = Display()
-        self._widget: AgentWidget = AgentWidget(handle, row)
-        self._unlisten: Callable[[], None] = lambda: None
-        self._display.show({**static_bundle(row), **self._widget.mimes()})
+        asked = handle.questions if row["status"] == "blocked" else []
+        self._widget: AgentWidget = AgentWidget(handle, row, asked)
+        self._seen: tuple[Row | None, list[Row]] = (row, asked)
+        self._unwatch: Callable[[], None] = lambda: None
+        self._display.show({**static_bundle(row, asked), **self._widget.mimes()})
 
     def follow(self, ended: Callable[[Row], None]) -> None:
-        def changed(row: Row | None) -> None:
+        key = self._handle.key
+
+        def changed(tables: Tables) -> None:
+            row, asked = tables.get("agents", {}).get(key), open_of(tables, key)
+            if (row, asked) == self._seen:
+                return
+            self._seen = (row, asked)
             if row is not None and is_live(row):
-                self._widget.take(row)
+                self._widget.take(row, asked)
             elif row is not None:
                 ended(row)
 
-        self._unlisten = self._handle._lab._feed.listen("agents", self._handle.key, changed)
+        self._unwatch = self._handle._lab._feed.watch(changed)
 
     def finish(self, row: Row) -> None:
-        self._unlisten()
+        self._unwatch()
         self._display.update(static_bundle(row))
         self._widget.close()
 

@@ -1,4 +1,4 @@
-/** One agent, live: name, state, what it does or waits for, what it used, and a button that asks it to stop. */
+/** One agent, live: name, state, what it does or waits for, what it used, what it asks; buttons to stop it and to answer. */
 function part(parent, tag, style) {
   const node = document.createElement(tag);
   node.style.cssText = style || "";
@@ -25,6 +25,43 @@ function render({ model, el }) {
   const time = part(box, "span", faint);
   const stop = part(box, "button", "font:inherit;cursor:pointer");
   stop.type = "button";
+  const asked = part(box, "div", "flex-basis:100%");
+  const problem = part(box, "div", "flex-basis:100%");
+  problem.setAttribute("role", "alert");
+  let drawn = null;
+
+  // Made anew only for another question: a button must not vanish under the pointer because a second has passed.
+  function ask(question) {
+    const now = JSON.stringify(question || null);
+    if (now === drawn) return;
+    drawn = now;
+    asked.replaceChildren();
+    if (!question) return;
+    asked.setAttribute("role", "group");
+    asked.setAttribute("aria-label", "question");
+    part(asked, "strong").textContent = question.question;
+    part(asked, "div", faint).textContent = question.about;
+    if (question.call) {
+      part(asked, "pre", "max-height:16em;overflow:auto;margin:.2em 0;white-space:pre-wrap").textContent = question.call;
+    }
+    const all = [];
+    for (const { label, ...said } of question.buttons) {
+      const button = part(asked, "button", "font:inherit;cursor:pointer;margin-right:.5em");
+      button.type = "button";
+      button.textContent = label;
+      button.addEventListener("click", () => {
+        model.send({ do: "answer", approval: question.approval, ...said });
+        for (const each of all) each.disabled = true;
+      });
+      all.push(button);
+    }
+    part(asked, "div", faint).textContent = question.note;
+  }
+
+  function complain() {
+    problem.textContent = model.get("problem");
+    if (problem.textContent) for (const button of asked.querySelectorAll("button")) button.disabled = false;
+  }
 
   function draw() {
     const state = model.get("state");
@@ -38,6 +75,7 @@ function render({ model, el }) {
     stop.textContent = state.stopping ? "Stop now" : "Stop";
     stop.title = state.stopping ? "Kill it, without asking" : "Ask it to stop; its locks are freed";
     stop.disabled = false;
+    ask(state.question);
   }
 
   const click = () => {
@@ -46,8 +84,13 @@ function render({ model, el }) {
   };
   stop.addEventListener("click", click);
   model.on("change:state", draw);
+  model.on("change:problem", complain);
   draw();
-  return () => model.off("change:state", draw);
+  complain();
+  return () => {
+    model.off("change:state", draw);
+    model.off("change:problem", complain);
+  };
 }
 
 export default { render };

@@ -171,6 +171,12 @@ class Puppet:
         self._stage.submit(c.Ask(agent=self.agent, approval=approval, question=question, options=("yes", "no")))
         return self
 
+    def wants(self, approval: str, tool: str, **what: Any) -> Puppet:
+        """Asks for permission. what: units, input, question, ..."""
+        what.setdefault("question", f"May I use {tool}?")
+        self._stage.submit(c.Ask(agent=self.agent, approval=approval, kind="permission", tool=tool, **what))
+        return self
+
     def finishes(self, status: str = "done", **how: Any) -> Puppet:
         self._stage.submit(c.Finish(agent=self.agent, status=status, **how))
         return self

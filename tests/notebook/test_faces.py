@@ -11,6 +11,7 @@ import pytest
 
 from agentlab import cli
 from agentlab.client.rows import ICONS
+from agentlab.errors import BadRequest, NotFound
 from agentlab.faces.verbs import VERBS
 from agentlab.notebook import magics
 from agentlab.notebook.widget import shown
@@ -57,6 +58,40 @@ def test_what_an_agent_says_is_text_in_frames_widgets_and_html(ip, stage: Stage)
         assert "\x1b" not in text and "\u202e" not in text
     for text in (repr(handle), str(shown(handle.row())), str(ip.run_line_magic("agent", "logs a"))):
         assert "onerror" in text and "\x1b" not in text and "\u202e" not in text
+
+
+def test_a_handle_that_asks_says_so_in_safe_html_with_the_command_that_answers(ip, stage: Stage) -> None:
+    handle = ip.run_line_magic("agent", """spawn script --name a '[{"say": "hi"}]'""")
+    puppet = stage.puppet(handle.key).wants("q1", EVIL, question=EVIL, input={"command": EVIL}, units=("file:" + "x",))
+    bundle = handle._repr_mimebundle_()
+    assert "%agent approve q1" in bundle["text/html"] and "%agent deny q1" in bundle["text/plain"]
+    for text in bundle.values():
+        assert "\x1b" not in text and "\u202e" not in text
+    assert "onerror" in bundle["text/html"] and "<img src=" not in bundle["text/html"]
+    state = shown(handle.row(), handle.questions)
+    assert "\x1b" not in str(state) and "\u202e" not in str(state)
+    handle.deny("not that")
+    assert handle.questions == []
+    question = stage.plane.engine.state.approvals["q1"]
+    assert (question.status, question.answer) == ("denied", "not that")
+    with pytest.raises(NotFound, match="no open question"):
+        handle.approve()
+    puppet.wants("q2", "Bash", input={"command": "ls"}).wants("q3", "Bash", input={"command": "rm x"})
+    with pytest.raises(BadRequest, match=r"2 open questions.*q2.*q3"):
+        handle.approve()
+    handle.approve(scope="session", approval="q2")
+    assert [row["approval"] for row in handle.questions] == ["q3"]
+
+
+def test_a_spawn_takes_rules_and_refuses_what_is_none(ip, stage: Stage) -> None:
+    spawn = """spawn script --name a --policy "approve tool=Bash command='pytest*'" --policy 'reject tool=Web' '[{"say": "hi"}]'"""
+    handle = ip.run_line_magic("agent", spawn)
+    assert handle.row()["spec"]["permissions"] == ["approve tool=Bash command='pytest*'", "reject tool=Web"]
+    stage.puppet(handle.key).wants("q1", "Bash", input={"command": "pytest -q"}).wants("q2", "Web", input={})
+    found = stage.plane.engine.state.approvals
+    assert [found[id].status for id in ("q1", "q2")] == ["approved", "denied"]
+    with pytest.raises(BadRequest, match="Write ACTION"):
+        ip.run_line_magic("agent", """spawn script --policy 'allow all' '[{"say": "hi"}]'""")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,43 @@ def test_the_stop_button_stops_the_agent(kernel: Kernel, stage: Stage) -> None:
     assert "cancelled" in of(messages, "update_display_data")[0]["data"]["text/plain"]
 
 
+def test_the_view_of_an_agent_shows_what_it_asks_and_a_click_answers(kernel: Kernel, stage: Stage) -> None:
+    messages = kernel.run(f"%agent spawn script --name a '{SAY}'")
+    model = of(messages, "display_data")[0]["data"][WIDGET]["model_id"]
+    puppet = stage.puppet(only_agent(stage)).wants(
+        "q1", "Bash", input={"command": "pytest -q '<b>'"}, units=("file:a",)
+    )
+    asked: dict = {}
+
+    def asks(message: dict) -> bool:
+        data = message["content"].get("data", {}) if message["msg_type"] == "comm_msg" else {}
+        asked.update(data.get("state", {}).get("state", {}).get("question") or {})
+        return bool(asked)
+
+    kernel.until(asks)
+    assert asked["approval"] == "q1" and "pytest -q '<b>'" in asked["call"] and "risk" in asked["about"]
+    assert [b["label"] for b in asked["buttons"]] == ["Allow once", "Allow for this session", "Always allow", "Deny"]
+
+    def click(**content: str) -> None:
+        data = {"method": "custom", "content": {"do": "answer", **content}}
+        kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", {"comm_id": model, "data": data}))
+
+    click(approval="q2", status="approved", scope="once", answer="")  # not what is shown
+    click(approval="q1", status="approved", scope="for ever", answer="")  # not a button
+    kernel.run("1")
+    assert stage.plane.engine.state.approvals["q1"].status == "asked"
+    click(approval="q1", status="approved", scope="session", answer="")
+    kernel.until(
+        lambda m: (
+            m["msg_type"] == "comm_msg"
+            and m["content"].get("data", {}).get("state", {}).get("state", {}).get("question", 0) is None
+        )
+    )
+    question = stage.plane.engine.state.approvals["q1"]
+    assert (question.status, question.scope) == ("approved", "session")
+    puppet.finishes()
+
+
 def test_an_interrupted_wait_detaches_and_the_agent_goes_on(kernel: Kernel, stage: Stage) -> None:
     kernel.run(f"%agent spawn script --name a '{SAY}' -o h")
     puppet = stage.puppet(only_agent(stage))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -57,10 +58,22 @@ class CLIProfile(Struct, frozen=True, forbid_unknown_fields=True):
     minimum: str | None = None
 
 
+class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the commands of agents may do. mode "auto": bubblewrap where it works, else nothing, which is said.
+
+    writable: folders outside of the workspace that they may write as well, such as "~/.cargo".
+    """
+
+    mode: Literal["auto", "bubblewrap", "none"] = "auto"
+    network: bool = True
+    writable: tuple[str, ...] = ()
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     intervals: Intervals = Intervals()
     limits: Limits = Limits()
     local: Local = Local()
+    sandbox: Confinement = Confinement()
     clis: dict[str, CLIProfile] = {}
     policy: tuple[Rule, ...] = ()  # what answers for a person, see `core.policy`
     http: bool = True  # serve the HTTP API on loopback

@@ -15,7 +15,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "agents": {
         "run_id": "text", "agent": "text", "name": "text", "kind": "category", "status": "category", "doing": "text",
         "waits": "text", "holds": "texts", "reason": "text", "role": "text", "model": "category", "priority": "category",
-        "boundary": "category", "task_id": "text", "runtime": "category", "pid": "count", "queued_at": "time",
+        "boundary": "category", "sandbox": "category", "task_id": "text", "runtime": "category", "pid": "count", "queued_at": "time",
         "started": "time", "ended": "time", "tok_in": "count", "tok_out": "count", "tok_cache": "count", "cost": "amount",
         "output": "json", "error": "text", "exit_code": "count", "vendor_session": "text",
     },

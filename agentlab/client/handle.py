@@ -115,6 +115,11 @@ class AgentHandle:
         return waits_text(self.row())
 
     @property
+    def sandbox(self) -> str:
+        """What its commands run in: bubblewrap | none; '' until its runner has said."""
+        return str(self.row().get("sandbox") or "")
+
+    @property
     def claims(self) -> tuple[str, ...]:
         """The units that it holds now."""
         return tuple(self.row().get("holds") or ())

@@ -51,6 +51,7 @@ class Agent(Struct, kw_only=True):
     pid: int | None = None
     doing: str = ""
     alert: str = ""  # what needs a look: a stall, before it is ended for it
+    sandbox: str = ""  # of its commands: bubblewrap | none; "" until its runner has said
     plan: tuple[str, ...] = ()
     plan_units: tuple[str, ...] = ()
     queued_at: int = 0

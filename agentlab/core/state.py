@@ -417,6 +417,10 @@ class State:
             agent = self._actor(event)
             if agent is not None:
                 agent.mail = [m for m in agent.mail if str(m.seq) != body.key]
+        elif body.store == "sandbox":
+            agent = self._actor(event)
+            if agent is not None:
+                agent.sandbox = str(body.after)
         elif body.store == "queue":  # an operator moved a waiting ticket
             ticket = self.locks.tickets.get(int(body.key))
             if ticket is not None and not ticket.token:

@@ -21,6 +21,7 @@ from agentlab.errors import AgentlabError, BadRequest
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
 from agentlab.runtimes.base import Launch
+from agentlab.sandbox import Sandbox, choose
 
 from .connection import PlaneGate
 from .drivers.base import Context, Driver, Turn
@@ -156,6 +157,7 @@ class Worker:
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
             hold=None if spec.kind in PROGRAMS else limits.hold, children=limits.children, blob_limit=limits.blob,
             home_rules=settings.policy,
+            sandbox=await self._confine(settings.sandbox, home),
         )  # fmt: skip
         context = Context(
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
@@ -168,6 +170,13 @@ class Worker:
         await self._awake.wait()
         await self._start(driver)
         return await self._prompts(spec.task, keep=spec.keep)
+
+    async def _confine(self, wanted: config.Confinement, home: Path) -> Sandbox | None:
+        """What its commands run in. Raises Unavailable: it was asked for by name and cannot be had."""
+        sandbox, why = await asyncio.to_thread(choose, wanted, home)
+        name = sandbox.name if sandbox else "none"
+        self._gate.record(StateSet(store="sandbox", key=self._launch.agent, after=name, provenance=why))
+        return sandbox
 
     async def _start(self, driver: Driver) -> None:
         self._driver = driver

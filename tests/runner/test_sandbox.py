@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,9 +10,12 @@ import pytest
 from toolbox import until
 
 from agentlab import processes
-from agentlab.core.events import ProcStart
+from agentlab.config import Confinement
+from agentlab.core.events import Guard, ProcStart
 from agentlab.errors import NotFound, Unavailable
-from agentlab.runner.tools.sandbox import Sandbox, probe, writable
+from agentlab.runner.tools import confined
+from agentlab.runner.tools.reach import opened
+from agentlab.sandbox import Opened, Sandbox, choose, needed, probe
 
 
 @pytest.fixture
@@ -23,28 +28,44 @@ def bwrap() -> str:
         pytest.skip(str(error))
 
 
-def test_the_argv_opens_what_is_held_and_nothing_else(tmp_path):
+def test_the_argv_opens_what_is_held_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("agentlab.sandbox._devices", list)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "torch").mkdir(parents=True)
+    (tmp_path / "cache" / "pip").mkdir()
     root, home = tmp_path / "ws", tmp_path / "home"
-    (root / "src").mkdir(parents=True)
-    words = Sandbox(program="bwrap", hidden=(home,), network=False).argv(root, ("dir:src", "proc:run"), ("make", "-j"))
+    box = Sandbox(program="bwrap", hidden=(home,), scratch=home / "t", network=False, extra=(Path("/x"),))
+    words = box.argv(root, (Opened(folder=root / "src", sealed=(root / "src/b",)),), ("make", "-j"))
     assert words == (
-        *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp"),
-        *("--tmpfs", str(home), "--ro-bind", str(root), str(root), "--bind", f"{root}/src", f"{root}/src"),
-        *("--unshare-net", "--", "make", "-j"),
+        *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"),
+        *("--bind", f"{home}/t", "/tmp", "--bind", f"{home}/t", "/var/tmp"),
+        *("--ro-bind-try", f"{tmp_path}/cache/torch", "/tmp/.cache/torch"),
+        *("--ro-bind", str(root), str(root), "--bind-try", "/x", "/x"),
+        *("--bind", f"{root}/src", f"{root}/src", "--ro-bind-try", f"{root}/src/b", f"{root}/src/b"),
+        *("--tmpfs", str(home), "--unshare-net", "--", "make", "-j"),
     )
 
 
-def test_a_hidden_folder_in_the_workspace_is_hidden_last(tmp_path):
-    (tmp_path / "keep").mkdir()
-    words = Sandbox(program="bwrap", hidden=(tmp_path / "keep",)).argv(tmp_path, ("dir:.",), ("true",))
-    assert words[-4:] == ("--tmpfs", f"{tmp_path}/keep", "--", "true")
+def test_root_keeps_what_it_needs_for_files_and_cannot_mount(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    words = Sandbox(program="bwrap").argv(Path("/ws"), (), ("true",))
+    assert words[words.index("--cap-drop") + 1] == "ALL"
+    assert "CAP_DAC_OVERRIDE" in words
+    assert "CAP_SYS_ADMIN" not in words
 
 
-def test_a_file_that_is_not_there_yet_opens_the_nearest_folder_that_is(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / ".git").mkdir()
-    assert writable(tmp_path, ("file:a/b/c.txt", "proc:git", "proc:pytest")) == (tmp_path / ".git", tmp_path / "a")
-    assert writable(tmp_path, ("dir:.", "file:a/x")) == (tmp_path,)
+def test_a_unit_opens_its_folder_or_its_file_with_the_rest_sealed(tmp_path):
+    for name in ("a/x.txt", "a/y.txt", "b/c/z.txt", ".git/config"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert opened(tmp_path, ("dir:a", "file:a/x.txt", "proc:pytest")) == (Opened(folder=a),)
+    assert opened(tmp_path, ("file:a/x.txt",)) == (Opened(folder=a, sealed=(a / "y.txt",)),)
+    assert opened(tmp_path, ("file:b/new/deep.txt",)) == (Opened(folder=b, sealed=(b / "c",)),)
+    assert opened(tmp_path, ("dir:new",)) == (Opened(folder=tmp_path, sealed=(tmp_path / ".git", a, b)),)
+    assert opened(tmp_path, ("proc:git", "dir:b")) == (Opened(folder=tmp_path / ".git"), Opened(folder=b))
+    assert opened(tmp_path, ("dir:.", "file:a/x.txt")) == (Opened(folder=tmp_path),)
 
 
 def test_a_unit_that_leads_out_by_a_link_is_refused(tmp_path):
@@ -52,7 +73,7 @@ def test_a_unit_that_leads_out_by_a_link_is_refused(tmp_path):
     root.mkdir()
     (root / "out").symlink_to(tmp_path)
     with pytest.raises(Unavailable, match="leads out of the workspace"):
-        writable(root, ("dir:out",))
+        opened(root, ("dir:out",))
 
 
 def test_a_probe_says_why_there_is_none(tmp_path):
@@ -63,6 +84,46 @@ def test_a_probe_says_why_there_is_none(tmp_path):
     open_door.chmod(0o755)
     with pytest.raises(Unavailable, match="did not keep a write out"):
         probe(str(open_door))
+
+
+def test_a_trial_that_went_well_is_remembered_and_one_that_did_not_is_not(tmp_path, monkeypatch):
+    tried: list[str] = []
+    monkeypatch.setattr("agentlab.sandbox.probe", lambda path=None: tried.append(path) or path)
+    program = tmp_path / "bin" / "bwrap"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    for _ in range(2):
+        box, why = choose(Confinement(writable=("/opt/x",), network=False), tmp_path)
+    assert box == Sandbox(program=str(program), hidden=(tmp_path,), extra=(Path("/opt/x"),), network=False)
+    assert (why, len(tried)) == ("", 1)
+    program.write_text("#!/bin/sh\nexit 0\n")  # another program: tried anew
+    choose(Confinement(), tmp_path)
+    assert len(tried) == 2
+
+
+def test_what_cannot_be_had_is_an_error_if_asked_for_by_name_and_said_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert choose(Confinement(mode="none"), tmp_path) == (None, "switched off in config.toml")
+    box, why = choose(Confinement(), tmp_path)
+    assert box is None
+    assert "apt-get install bubblewrap" in why
+    with pytest.raises(Unavailable, match=r'mode = "bubblewrap".*not installed'):
+        choose(Confinement(mode="bubblewrap"), tmp_path)
+
+
+def test_what_programs_need_below_tmp_stays_visible():
+    env = {"PATH": "/usr/bin:/tmp/venv/bin:/tmp", "VIRTUAL_ENV": "/tmp/venv", "HOME": "/root"}
+    assert {Path("/tmp/venv"), Path("/tmp")} & set(needed(env)) == {Path("/tmp/venv")}
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(0, (0, None)), (1, (1, None)), (129, (129, None)), (137, (None, 9)), (255, (255, None))]
+)
+def test_a_signal_inside_is_told_as_one(code, told):
+    exit = confined.exit_of(processes.Exit(code=code, signal=None, rusage={}))
+    assert (exit.code, exit.signal) == told
 
 
 async def test_a_command_writes_what_it_declared_and_nothing_outside(tool_lab, bwrap, tmp_path):
@@ -77,11 +138,12 @@ async def test_a_command_writes_what_it_declared_and_nothing_outside(tool_lab, b
     assert ran.stdout == f"{a.root}\n"
     assert not (Path(a.root) / "no.txt").exists()
     assert [b.sandbox for b in gate.of(ProcStart)] == ["bubblewrap"]
-    code = f"import os; os.symlink('/', 'd/up'); open('d/up{tmp_path}/evil', 'w')"
-    await a.run([sys.executable, "-c", code], writes=["d/"])
-    assert not (tmp_path / "evil").exists()  # what is below /tmp went into the command's own
+    await a.run([sys.executable, "-c", "import os; os.symlink('/', 'd/up')"], writes=["d/"])
     assert "Read-only" in (await a.run("touch d/up/usr/evil", writes=["d/"])).stderr
-    assert "s3cret" not in (await a.run(f"cat {secret}/token /proc/1/root{secret}/token")).stdout
+    assert (
+        "s3cret"
+        not in (await a.run(f"cat {secret}/token /proc/1/root{secret}/token /proc/self/root{secret}/token")).stdout
+    )
     with pytest.raises(NotFound):
         await a.run(["no-such-program"])
 
@@ -93,3 +155,141 @@ async def test_a_command_cannot_signal_the_runner_and_leaves_no_daemon(tool_lab,
     await until(lambda: not processes.marked(a.gate.owner))
     assert (await a.run(["sh", "-c", "setsid sleep 987 & sleep 987"], timeout=0.5)).timed_out
     await until(lambda: not processes.marked(a.gate.owner))
+
+
+@pytest.fixture
+def boxed(tool_lab, bwrap):
+    """A tool host whose commands are in a sandbox."""
+    return tool_lab.agent("a", sandbox=Sandbox(program=bwrap, hidden=(tool_lab.home,)))
+
+
+async def test_a_refused_write_tells_what_to_declare(boxed):
+    a, gate = boxed
+    ran = await a.run(["sh", "-c", "echo 1 > build.txt"])
+    assert ran.code != 0
+    assert "writes=['build/']" in ran.hint
+    assert not ran.violations
+    assert not gate.of(Guard)
+    assert (await a.run(["sh", "-c", "echo 1 > build.txt"], writes=["build.txt"])).hint == ""
+
+
+async def test_a_file_is_replaced_in_place_and_by_renaming_while_its_neighbours_are_sealed(boxed):
+    a, gate = boxed
+    for name in ("x.txt", "y.txt"):
+        (a.root / name).write_text("old\n")
+    assert (await a.run(["sh", "-c", "echo new > x.txt"], writes=["x.txt"])).wrote == ("x.txt",)
+    assert (await a.run(["sed", "-i", "s/new/newer/", "x.txt"], writes=["x.txt"])).wrote == ("x.txt",)
+    ran = await a.run(["sh", "-c", "echo evil > y.txt; rm -f y.txt; mv x.txt y.txt"], writes=["x.txt"])
+    assert ran.hint
+    assert (a.root / "y.txt").read_text() == "old\n"
+    assert (a.root / "x.txt").read_text() == "newer\n"
+    assert not gate.of(Guard)
+    ran = await a.run(["sh", "-c", "echo > beside.txt"], writes=["x.txt"])  # a new name: found by the scan
+    assert "beside.txt" in ran.violations
+    assert not (a.root / "beside.txt").exists()
+
+
+async def test_somebody_elses_change_beside_a_command_is_left_alone(boxed):
+    a, gate = boxed
+    (a.root / "mine").mkdir()
+    (a.root / "notes.md").write_text("before")
+    script = "echo 1 > mine/x; touch mine/ready; while [ ! -e notes.done ]; do sleep 0.05; done"
+    running = asyncio.ensure_future(a.run(["sh", "-c", script], writes=["mine/"]))
+    await until(lambda: (a.root / "mine" / "ready").exists(), 60)
+    (a.root / "notes.md").write_text("a person's edit")
+    (a.root / "notes.done").touch()
+    ran = await running
+    assert ran.wrote == ("mine/ready", "mine/x")
+    assert (a.root / "notes.md").read_text() == "a person's edit"
+    assert (a.root / "notes.done").exists()
+    assert not gate.of(Guard)
+
+
+async def test_another_name_of_a_sealed_file_does_not_hide_a_write(boxed):
+    a, _ = boxed
+    (a.root / "open").mkdir()
+    (a.root / "sealed.txt").write_text("kept")
+    (a.root / "open" / "link").hardlink_to(a.root / "sealed.txt")
+    ran = await a.run(["sh", "-c", "echo evil > open/link"], writes=["open/"])
+    assert "sealed.txt" in ran.violations + str(ran.wrote)
+    ran = await a.run(["sh", "-c", "ln sealed.txt open/another || ln sealed.txt /tmp/another"], writes=["open/"])
+    assert ran.code != 0
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "echo evil > ../outside.txt",
+        "echo evil > /proc/self/root$OUT/outside.txt",
+        "echo evil > /proc/1/root$OUT/outside.txt",
+        "echo evil > /proc/1/cwd/sealed.txt",
+        "ln -s $PWD open/up && echo evil > open/up/sealed.txt",
+        "mount -o remount,bind,rw $PWD && echo evil > sealed.txt",
+        "mount -o remount,rw / && echo evil > $OUT/outside.txt",
+        "umount $PWD && echo evil > sealed.txt",
+        "unshare -Urm sh -c 'mount -o remount,bind,rw $PWD; echo evil > sealed.txt'",
+        "nsenter -t 1 -m sh -c 'echo evil > $PWD/sealed.txt'",
+        "chmod 777 . && echo evil > sealed.txt",
+        "mv open elsewhere",
+    ],
+)
+async def test_a_command_does_not_get_out(boxed, attempt, tmp_path):
+    a, gate = boxed
+    (a.root / "open").mkdir()
+    (a.root / "sealed.txt").write_text("kept")
+    await a.run(["sh", "-c", f"touch open/tried; {attempt}"], writes=["open/"], env={"OUT": str(tmp_path)})
+    assert (a.root / "sealed.txt").read_text() == "kept"
+    assert (a.root / "open" / "tried").exists()
+    assert not (tmp_path / "outside.txt").exists()
+    assert not gate.of(Guard)
+
+
+async def test_a_command_cannot_trace_or_see_processes_outside(boxed):
+    a, _ = boxed
+    code = (
+        "import ctypes, os, sys\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        f"print(libc.ptrace(16, {os.getpid()}, 0, 0), os.path.exists('/proc/{os.getpid()}/environ'))"
+    )
+    ran = await a.run([sys.executable, "-c", code])
+    assert ran.stdout in ("-1 False\n", "-1 True\n")
+    assert len((await a.run(["sh", "-c", "ls -d /proc/[0-9]*"])).stdout.split()) < 8
+
+
+async def test_tmp_is_the_agents_own_and_lasts_from_command_to_command(boxed):
+    a, _ = boxed
+    assert (await a.run(["sh", "-c", "echo kept > /tmp/log; echo more > $TMPDIR/../tmp/more"])).code == 0
+    assert (await a.run("cat /tmp/log /tmp/more")).stdout == "kept\nmore\n"
+    assert not Path("/tmp/log").exists()
+    await a.close()
+    assert not list(Path(a.root).parent.glob("home/private/*/tmp"))
+
+
+async def test_tools_with_caches_work_in_a_read_only_workspace(boxed):
+    a, _ = boxed
+    (a.root / "test_it.py").write_text("def test_it(): assert 1 + 1 == 2\n")
+    ran = await a.run([sys.executable, "-m", "pytest", "-q", "-W", "error::pytest.PytestCacheWarning", "test_it.py"])
+    assert (ran.code, ran.hint) == (0, ""), ran
+    assert "1 passed" in ran.stdout
+    ran = await a.run([sys.executable, "-m", "pip", "cache", "dir"])
+    assert ran.stdout == "/tmp/.cache/pip\n"
+    assert sorted(path.name for path in a.root.iterdir()) == ["test_it.py"]
+
+
+async def test_how_a_command_ends_is_told_as_without_a_sandbox(boxed):
+    a, _ = boxed
+    assert (await a.run(["sh", "-c", "exit 7"])).code == 7
+    ran = await a.run(["sh", "-c", "kill -SEGV $$"])
+    assert (ran.code, ran.signal) == (None, signal.SIGSEGV)
+    ran = await a.run(["git", "log", "--no-such-option-at-all"])
+    assert ran.signal is None
+    assert (await a.run("cat", stdin="in")).stdout == "in"
+
+
+async def test_without_a_sandbox_there_is_no_command(tool_lab, tmp_path):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    a, _ = tool_lab.agent("a", sandbox=Sandbox(program=str(broken)))
+    with pytest.raises(Unavailable, match="No permissions to create"):
+        await a.run("true")

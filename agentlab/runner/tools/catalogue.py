@@ -111,8 +111,8 @@ class Search(Args, frozen=True):
 
 class Run(Args, frozen=True):
     """Run a program and wait for it. Give argv as a list; for pipes and other shell syntax say ["bash", "-lc", "..."].
-    Declare the files and directories that it changes in writes: undeclared changes are undone. Everything that it
-    started is ended with it."""
+    Declare the files and directories that it changes in writes: undeclared changes are refused or undone. Everything that
+    it started is ended with it. For files of no lasting use there is $TMPDIR."""
 
     argv: Annotated[list[str], Meta(min_length=1)] | Annotated[str, Meta(min_length=1)]
     writes: Annotated[list[str], Meta(description="Paths or units that it changes: 'build/', 'file:out.txt'.")] = []

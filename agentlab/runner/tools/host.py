@@ -23,6 +23,7 @@ from agentlab.errors import AgentlabError, AgentTimeout, BadRequest, Forbidden, 
 from agentlab.paths import Workspace, problem
 from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate, Permission, Verdict
+from agentlab.sandbox import Sandbox
 
 from . import aliases, policy, waits
 from . import catalogue as offered
@@ -36,7 +37,6 @@ from .look import Look
 from .permit import Permit
 from .results import Change, Kept, Ran, granted_json
 from .runs import Command, Ended, Runs
-from .sandbox import Sandbox
 from .shadow import Shadow
 from .texts import encode
 from .watch import Watch

@@ -33,6 +33,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     """How a command ended. `code` None: it was ended by `signal`. Long output is cut in the middle and says where it is.
 
     wrote: paths that it changed and that stay so. violations: what it wrote without a claim, and what to do about it.
+    hint: what to do where its sandbox refused a write.
     """
 
     code: int | None
@@ -42,6 +43,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     wrote: tuple[str, ...] = ()
     timed_out: bool = False
     violations: str = ""
+    hint: str = ""
 
 
 class Kept(Struct, frozen=True, kw_only=True):

@@ -19,14 +19,15 @@ from agentlab.core.events import Mode, ProcExit, ProcStart
 from agentlab.core.units import KINDS, kind_of
 from agentlab.errors import AgentlabError, BadRequest, Forbidden, NotFound, StaleToken, Unavailable
 from agentlab.paths import Workspace
+from agentlab.sandbox import Sandbox, needed
 
-from . import policy
+from . import confined, policy
 from .grants import Grants
 from .ledger import Ledger
 from .output import Output
+from .reach import opened
 from .results import Ran
-from .sandbox import Sandbox
-from .watch import Found, Watch
+from .watch import Found, Reach, Watch
 
 PINNED: dict[str, str] = {
     "PYTHONHASHSEED": "0",
@@ -64,6 +65,8 @@ class Command:
     token: int = 0
     shown: tuple[str, ...] = ()
     sandbox: str = "none"
+    reach: Reach = None
+    places: Mapping[str, str] = field(default_factory=dict)  # environment of its sandbox
     pass_fds: tuple[int, ...] = ()
     started: Callable[[processes.Child], None] | None = None
 
@@ -103,7 +106,8 @@ class Runs:
         self._env = {**PINNED, **env, processes.AGENT_VARIABLE: ledger.gate.owner}
         self._bulkhead = asyncio.Semaphore(children)
         self._directory = directory
-        self._sandbox = sandbox
+        self._scratch = directory / "tmp"
+        self._sandbox = sandbox and replace(sandbox, scratch=self._scratch, seen=needed(self._env))
         self._count = 0
         self._live: dict[int, str] = {}  # pid -> marker
         self._stops: set[asyncio.Event] = set()
@@ -144,14 +148,18 @@ class Runs:
             if self._sandbox is not None:
                 command = self._confined(command, self._sandbox)
             ended = await self.supervise(command)
+        exit, boxed = ended.exit, command.reach is not None
+        if boxed:
+            confined.check_started(exit, ended.stderr)
         return Ran(
-            code=ended.exit.code,
-            signal=ended.exit.signal,
+            code=exit.code,
+            signal=exit.signal,
             stdout=ended.stdout,
             stderr=ended.stderr,
             wrote=ended.found.wrote,
             timed_out=ended.why == "timeout",
             violations=ended.found.violations,
+            hint=confined.hint(ended.stdout, ended.stderr) if boxed and exit.code != 0 else "",
         )
 
     def _confined(self, command: Command, sandbox: Sandbox) -> Command:
@@ -164,8 +172,13 @@ class Runs:
             )
         grants = self._ledger.gate.grants()
         units = [unit for granted in grants if granted.mode is Mode.EXCLUSIVE for unit in granted.units]
-        argv = sandbox.argv(self._workspace.root, units, command.argv)
-        return replace(command, argv=argv, shown=command.shown or command.argv, sandbox="bubblewrap")
+        root = self._workspace.root
+        reach = opened(root, units)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
+        return replace(
+            command, argv=sandbox.argv(root, reach, command.argv), shown=command.shown or command.argv,
+            sandbox=sandbox.name, reach=reach, places=sandbox.environment(root, reach, env),
+        )  # fmt: skip
 
     def written(self, path: str) -> str:
         """The unit of something that a command declares to write: a unit, or a path; a directory ends with '/' or is one."""
@@ -197,6 +210,7 @@ class Runs:
             stop.set()
         for pid, marker in list(self._live.items()):
             await processes.end([pid], marker=marker, grace=_GRACE)
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
     # --- one process ---------------------------------------------------------------------------------------
 
@@ -206,8 +220,8 @@ class Runs:
         marker = f"{PROC_VARIABLE}={self._ledger.gate.owner}:{proc}:{secrets.token_hex(4)}"
         shown = command.shown or command.argv
         columns = {"name": os.path.basename(shown[0]), "unit": command.unit}  # noqa: PTH119
-        await self._watch.begin()
-        async with self._settled() as settle:
+        await self._watch.begin(command.reach)
+        async with self._settled(command.reach) as settle:
             begun = time.monotonic_ns()
             child = self._start(command, marker.partition("=")[2])
             self._live[child.pid] = marker
@@ -232,6 +246,8 @@ class Runs:
                 why = await self._until_ended(child, command.timeout, stop)
                 ended = await processes.end([child.pid], marker=marker, grace=_GRACE) if why else 0
                 exit = await child.wait()
+                if command.reach is not None:
+                    exit = confined.exit_of(exit)
                 left = await processes.end([child.pid], marker=marker, grace=_STRAGGLERS)
                 await _drained(pumps)
                 for stream in (out, err):
@@ -258,12 +274,12 @@ class Runs:
                 err.close()
 
     @asynccontextmanager
-    async def _settled(self) -> AsyncIterator[Callable[[], asyncio.Future[Found]]]:
+    async def _settled(self, reach: Reach) -> AsyncIterator[Callable[[], asyncio.Future[Found]]]:
         """Whatever happens inside, the watch is settled once."""
         done: list[asyncio.Future[Found]] = []
 
         def settle() -> asyncio.Future[Found]:
-            done.append(asyncio.ensure_future(self._watch.settle()))
+            done.append(asyncio.ensure_future(self._watch.settle(reach)))
             return done[-1]
 
         try:
@@ -274,7 +290,7 @@ class Runs:
 
     def _start(self, command: Command, mark: str) -> processes.Child:
         argv = command.argv
-        env = {**self._env, **command.env, PROC_VARIABLE: mark}
+        env = {**self._env, **command.places, **command.env, PROC_VARIABLE: mark}
         fd = self._workspace.open_dir(command.cwd)
         try:
             with _spooled(command.stdin, self._directory) as stdin:

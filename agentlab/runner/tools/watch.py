@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentlab.core.events import Artifact, FileDelete, FileWrite, Guard
 from agentlab.errors import AgentlabError, StaleBase, StaleToken
 from agentlab.paths import ANYTHING, Workspace
+from agentlab.sandbox import Opened
 
 from .fence import Fences
 from .grants import Grants
@@ -17,6 +18,9 @@ from .ledger import Ledger
 from .results import digest
 from .scan import Entry, entry_of, ignored, recent, snapshot, suspects
 from .shadow import Shadow
+
+Reach = tuple[Opened, ...] | None
+"""What a process may write: these folders, or everything."""
 
 _NAMED = 20  # paths that a text lists before it says how many more there are
 
@@ -83,24 +87,32 @@ class Watch:
         self._ignore = ignore
         self._seen: dict[str, Entry] = {}
         self._since = 0
-        self._active = 0
+        self._reaches: list[Reach] = []  # of the processes that run
 
-    async def begin(self) -> None:
-        """Remember how things are, unless a process of ours runs already."""
+    async def begin(self, reach: Reach = None) -> None:
+        """Remember how things are, unless a process of ours runs already.
+
+        reach: all that its sandbox lets it write; None: everything.
+        """
         async with self.turn:
-            if not self._active:
+            if not self._reaches:
                 self._since = await self._ledger.gate.position()
                 self._seen = await asyncio.to_thread(self._look)
-            self._active += 1
+            self._reaches.append(reach)
 
-    async def settle(self) -> Found:
-        """Sort out what has changed since `begin`. To be called once for each begin, when its process is gone."""
+    async def settle(self, reach: Reach = None) -> Found:
+        """Sort out what has changed since `begin`. To be called once for each begin, when its process is gone.
+
+        What none of the processes could reach was changed by somebody else: it is left alone.
+        """
         async with self.turn:
-            self._active -= 1
+            reaches = tuple(self._reaches)
+            self._reaches.remove(reach)
             since, self._since = self._since, await self._ledger.gate.position()
             now = await asyncio.to_thread(snapshot, self._workspace.root, self._ignore)
             was, self._seen = self._seen, now
-            found = [await self._suspect(name, was.get(name), now.get(name)) for name in suspects(was, now)]
+            reached = await asyncio.to_thread(self._reached, reaches, suspects(was, now), now)
+            found = [await self._suspect(name, was.get(name), now.get(name)) for name in reached]
             changed = [s for s in found if _changed(s)]
             mine = [s for s in changed if self._ledger.gate.held(s.unit) is not None]
             others = [s for s in changed if self._ledger.gate.held(s.unit) is None]
@@ -108,13 +120,13 @@ class Watch:
             for suspect in mine:
                 await self._adopt(suspect)
             undone, left = await self._undo([s for s in others if s.unit not in touched], was)
-            if self._active:
+            if self._reaches:
                 self._remember(s for s in changed if s.name not in undone)
             return Found(tuple(s.name for s in mine), undone, left)
 
     def note(self, name: str, data: bytes | None) -> None:
         """A tool of ours changed this file just now; None: it is gone, or too large to keep."""
-        if not self._active or ignored(name, self._ignore):
+        if not self._reaches or ignored(name, self._ignore):
             return
         seen = self._workspace.stat(name)
         if seen is None:
@@ -137,6 +149,16 @@ class Watch:
                 self._shadow.put(suspect.name, suspect.now, suspect.data)
             else:
                 self._shadow.forget(suspect.name)
+
+    def _reached(self, reaches: Sequence[Reach], names: Sequence[str], now: Mapping[str, Entry]) -> list[str]:
+        """Those of the names that one of these could have changed, by their own path or by another link to the file."""
+        if any(reach is None for reach in reaches):
+            return list(names)
+        opened = [one for reach in reaches for one in reach or ()]
+        root = self._workspace.root
+        within = {name for name in (*names, *now) if any(root / name in one for one in opened)}
+        inodes = {now[name].inode for name in within if name in now and now[name].kind == "file"}
+        return [name for name in names if name in within or (name in now and now[name].inode in inodes)]
 
     def _look(self) -> dict[str, Entry]:
         now = snapshot(self._workspace.root, self._ignore)

@@ -1,0 +1,185 @@
+"""A bubblewrap sandbox for one command: all can be read but what is hidden, and only what was opened can be written.
+
+`Sandbox` builds argv and environment, `probe` tries for real, `choose` does what the settings say. /tmp is a folder of
+the agent's own, which lasts as long as the agent; tools that keep caches are sent there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from agentlab.config import Confinement
+from agentlab.errors import Unavailable
+
+_PATIENCE = 60.0  # s for the trial
+_TMP = Path("/tmp")  # noqa: S108 - the command's own
+_VAR_TMP = Path("/var/tmp")  # noqa: S108
+_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+"""What root keeps: to work on files of others. Without the rest it cannot mount, trace, load or make devices."""
+_DEVICES = ("dri", "kfd", "nvidia*")  # below /dev: GPUs
+_KEPT = ("Cypress", "huggingface", "ms-playwright", "puppeteer", "pypoetry", "torch")
+"""Below the user's cache folder: rather installations than caches. They stay visible, and read-only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A folder that may be written. sealed: what in it may not, because only a file of it was asked for."""
+
+    folder: Path
+    sealed: tuple[Path, ...] = ()
+
+    def __contains__(self, path: Path) -> bool:
+        return path.is_relative_to(self.folder) and not any(path.is_relative_to(sealed) for sealed in self.sealed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """program: bwrap. hidden: folders whose content no command may see. scratch: what it finds as /tmp; None: something
+    empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written."""
+
+    program: str
+    hidden: tuple[Path, ...] = ()
+    scratch: Path | None = None
+    seen: tuple[Path, ...] = ()
+    extra: tuple[Path, ...] = ()
+    network: bool = True
+    name: str = "bubblewrap"
+
+    def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
+        """What to execute instead of `command`. opened: outer ones first."""
+        words = [self.program, "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"]
+        for device in _devices():
+            words += ["--dev-bind-try", device, device]
+        for folder in (_TMP, _VAR_TMP):
+            words += ["--tmpfs", str(folder)] if self.scratch is None else ["--bind", str(self.scratch), str(folder)]
+        for path in self.seen:
+            words += ["--ro-bind-try", str(path), str(path)]
+        if (cache := _cache()) is not None:
+            for path in (cache / name for name in _KEPT):
+                if path.is_dir():
+                    words += ["--ro-bind-try", str(path), str(_tmp(root) / ".cache" / path.name)]
+        words += ["--ro-bind", str(root), str(root)]
+        for path in self.extra:
+            words += ["--bind-try", str(path), str(path)]
+        for one in opened:
+            words += ["--bind", str(one.folder), str(one.folder)]
+            for sealed in one.sealed:
+                words += ["--ro-bind-try", str(sealed), str(sealed)]
+        for hidden in self.hidden:
+            words += ["--tmpfs", str(hidden)]
+        if not self.network:
+            words.append("--unshare-net")
+        if os.geteuid() == 0:
+            words += ["--cap-drop", "ALL"]
+            for capability in _CAPABILITIES:
+                words += ["--cap-add", f"CAP_{capability}"]
+        return (*words, "--", *command)
+
+    def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
+        """What a command needs beyond `given`, so that tools put their caches where they may be written."""
+        tmp = _tmp(root)
+        caches = {"TMPDIR": str(tmp), "XDG_CACHE_HOME": f"{tmp}/.cache"}
+        own = {"npm_config_cache": f"{tmp}/.npm", "JUPYTER_RUNTIME_DIR": f"{tmp}/.jupyter"}
+        if not any(one.folder == root and not one.sealed for one in opened):
+            own |= {
+                "PYTEST_ADDOPTS": f"-o cache_dir={tmp}/.pytest_cache",
+                "MYPY_CACHE_DIR": f"{tmp}/.mypy_cache",
+                "RUFF_CACHE_DIR": f"{tmp}/.ruff_cache",
+                "COVERAGE_FILE": f"{tmp}/.coverage",
+            }
+        return caches | {name: value for name, value in own.items() if name not in given}
+
+
+def needed(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """What lies below /tmp and programs need: Python, the virtual environment, what PATH names, the user's home."""
+    named = [sys.prefix, sys.base_prefix, *(env[v] for v in ("VIRTUAL_ENV", "CONDA_PREFIX", "HOME") if env.get(v))]
+    paths = [Path(name) for name in named]
+    for name in env.get("PATH", "").split(os.pathsep):
+        path = Path(name)
+        paths.append(path.parent if path.parent not in (_TMP, _VAR_TMP) else path)  # what is in bin/ needs lib/
+    below = {p for p in paths if p.is_absolute() and any(t in p.parents for t in (_TMP, _VAR_TMP))}
+    return tuple(sorted(below))
+
+
+def probe(program: str | None = None) -> str:
+    """The bwrap that works here: it runs a command, and a write outside fails. Raises Unavailable, with the reason."""
+    path = program or shutil.which("bwrap")
+    if path is None:
+        raise Unavailable("bubblewrap is not installed. As root: apt-get install bubblewrap.")
+    with tempfile.TemporaryDirectory(prefix="agentlab-probe-") as folder:
+        root, inside = Path(folder).resolve(), Path(folder).resolve() / "open"
+        inside.mkdir()
+        script = 'echo 1 > "$1/open/yes" && ! { echo 1 > "$1/no"; } 2>/dev/null'
+        words = Sandbox(program=path).argv(root, (Opened(folder=inside),), ("/bin/sh", "-c", script, "sh", str(root)))
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(f"{path} cannot be used: {error}.") from error
+        if done.returncode or not (inside / "yes").exists() or (root / "no").exists():
+            said = done.stderr.strip() or "it did not keep a write out"
+            raise Unavailable(f"{path} does not work here: {said}. Allow unprivileged user namespaces.")
+    return path
+
+
+def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
+    """The sandbox that the settings ask for, with agentlab's home hidden, and why there is none where there is none.
+
+    Raises Unavailable: it was asked for by name and cannot be had. A trial that went well is remembered in the home, for
+    this program, kernel, boot and namespace; one that did not is repeated.
+    """
+    if wanted.mode == "none":
+        return None, "switched off in config.toml"
+    try:
+        program = _tried(home)
+    except Unavailable as error:
+        if wanted.mode != "auto":
+            raise Unavailable(f'[sandbox] mode = "{wanted.mode}" in {home}/config.toml: {error}') from None
+        return None, str(error)
+    extra = tuple(Path(path).expanduser().resolve() for path in wanted.writable)
+    return Sandbox(program=program, hidden=(home,), extra=extra, network=wanted.network), ""
+
+
+def _tried(home: Path) -> str:
+    path, memory = shutil.which("bwrap"), home / "sandbox"
+    if path is None:
+        return probe()
+    found = Path(path).stat()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "user")]  # noqa: PTH115
+    facts = (path, found.st_mtime_ns, found.st_ino, found.st_size, os.uname().release, boot, os.geteuid(), *spaces)
+    verdict = sha256(repr(facts).encode()).hexdigest()
+    try:
+        if memory.read_text() == verdict:
+            return path
+    except OSError:
+        pass
+    probe(path)
+    fresh = memory.with_name(f"sandbox.{os.getpid()}")
+    fresh.write_text(verdict)
+    fresh.replace(memory)
+    return path
+
+
+def _tmp(root: Path) -> Path:
+    """Where the command finds its scratch: not below the workspace."""
+    return _VAR_TMP if _TMP.is_relative_to(root) else _TMP
+
+
+def _cache() -> Path | None:
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(named) if named else Path.home() / ".cache"
+    except RuntimeError:  # no home
+        return None
+
+
+def _devices() -> list[str]:
+    return sorted(str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern))

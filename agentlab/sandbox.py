@@ -66,9 +66,10 @@ class Sandbox:
             for path in (cache / name for name in _KEPT):
                 if path.is_dir():
                     words += ["--ro-bind-try", str(path), str(_tmp(root) / ".cache" / path.name)]
-        words += ["--ro-bind", str(root), str(root)]
-        for path in self.extra:
-            words += ["--bind-try", str(path), str(path)]
+        for place in sorted(
+            {root, *self.extra}, key=lambda path: path.parts
+        ):  # outer first: the workspace is not reopened
+            words += ["--ro-bind" if place == root else "--bind-try", str(place), str(place)]
         for one in opened:
             words += ["--bind", str(one.folder), str(one.folder)]
             for sealed in one.sealed:
@@ -163,6 +164,7 @@ def _tried(home: Path) -> str:
         pass
     probe(path)
     fresh = memory.with_name(f"sandbox.{os.getpid()}")
+    fresh.touch(mode=0o600)
     fresh.write_text(verdict)
     fresh.replace(memory)
     return path

@@ -35,13 +35,13 @@ def test_the_argv_opens_what_is_held_and_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "cache" / "torch").mkdir(parents=True)
     (tmp_path / "cache" / "pip").mkdir()
     root, home = tmp_path / "ws", tmp_path / "home"
-    box = Sandbox(program="bwrap", hidden=(home,), scratch=home / "t", network=False, extra=(Path("/x"),))
+    box = Sandbox(program="bwrap", hidden=(home,), scratch=home / "t", network=False, extra=(tmp_path, Path("/x")))
     words = box.argv(root, (Opened(folder=root / "src", sealed=(root / "src/b",)),), ("make", "-j"))
     assert words == (
         *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"),
         *("--bind", f"{home}/t", "/tmp", "--bind", f"{home}/t", "/var/tmp"),
         *("--ro-bind-try", f"{tmp_path}/cache/torch", "/tmp/.cache/torch"),
-        *("--ro-bind", str(root), str(root), "--bind-try", "/x", "/x"),
+        *("--bind-try", str(tmp_path), str(tmp_path), "--ro-bind", str(root), str(root), "--bind-try", "/x", "/x"),
         *("--bind", f"{root}/src", f"{root}/src", "--ro-bind-try", f"{root}/src/b", f"{root}/src/b"),
         *("--tmpfs", str(home), "--unshare-net", "--", "make", "-j"),
     )

@@ -57,6 +57,13 @@ def frozen(home: Path) -> Iterator[None]:
 AWAY = [pytest.param(stopped, id="stopped"), pytest.param(frozen, id="frozen")]
 
 
+@pytest.fixture(autouse=True)
+def gates(home: Path, tmp_path: Path) -> None:
+    """Programs may write where `gate_of` has its files."""
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(f'[sandbox]\nwritable = ["{tmp_path}"]\n')
+
+
 def gate_of(folder: Path) -> list[str]:
     """A program that says that it runs and ends when it may: outside of the workspace, so that nobody minds its files."""
     return ["sh", "-c", f"touch {folder}/started; while [ ! -e {folder}/go ]; do sleep 0.02; done"]

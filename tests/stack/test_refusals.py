@@ -112,7 +112,10 @@ except Exception as error:
     run.end()
 
 
-def test_an_unclaimed_write_of_a_process_is_undone_and_recorded(lab: agentlab.Lab, work: Path) -> None:
+def test_an_unclaimed_write_of_a_process_is_undone_and_recorded(home: Path, work: Path) -> None:
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text('[sandbox]\nmode = "none"\n')  # where it can write at all
+    lab = agentlab.connect(home)
     (work / "x.txt").write_text("precious\n")
     sneak = "open('x.txt','w').write('gone'); open('new.txt','w').write('junk')"
     honest = {"run": ["python3", "-c", "open('h.txt','w').write('h')"], "writes": ["file:h.txt"]}

@@ -15,7 +15,7 @@ from rich.console import Console
 from . import machine
 from .measure import Measure, show
 
-NAMES = ("startup", "recorder", "locks", "frames")
+NAMES = ("startup", "recorder", "locks", "frames", "boundary")
 RESULTS = Path(__file__).parent / "results"
 
 

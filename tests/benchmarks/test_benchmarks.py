@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import frames, lockers, locks, machine, peers, recorder, startup
+from benchmarks import boundary, frames, lockers, locks, machine, peers, recorder, startup
 from benchmarks.measure import Measure, against, alone, left_out, paired, show
 
 
@@ -42,6 +42,22 @@ def test_a_spawned_agent_calls_its_first_tool_and_idle_ones_come_up() -> None:
     imported, spawned, idle = startup.run(quick=True, agents=1)
     assert [m.unit for m in (imported, spawned, idle)] == ["ms", "ms", "% of a core"]
     assert all(m.better == "lower" and m.target is not None for m in (imported, spawned, idle))
+
+
+@pytest.mark.agents
+def test_a_real_program_does_the_same_by_itself_and_as_an_agent() -> None:
+    cost, stop = boundary.run(quick=True, kinds=("codex",))
+    if cost.note.startswith("left out"):
+        pytest.skip(cost.note)
+    assert (cost.peer_name, cost.better, cost.target) == ("codex by itself", "lower", 1.25)
+    assert cost.ours and cost.peer and cost.ratio
+    assert stop.ours and stop.unit == "s"
+
+
+def test_a_program_that_is_not_there_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(boundary, "BIN", tmp_path)
+    (only,) = boundary.run(quick=True, kinds=("codex",))
+    assert only.note == "left out: codex is not installed in .agents: `bash scripts/agents.sh`"
 
 
 def test_the_frames_are_compared_with_both_readers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -69,12 +69,34 @@ class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
     writable: tuple[str, ...] = ()
 
 
+class Profile(Struct, frozen=True, forbid_unknown_fields=True):
+    """An agent with a name: `[agents.NAME]`. kind: one that there is, or none and a command that speaks the Agent Client
+    Protocol. registry: path of a registry's JSON file; its entry `id` is then the command.
+
+    builtins_off: arguments that switch off all tools of its own ([]: it has none); without it only boundary="native" holds.
+    """
+
+    kind: str = "acp"
+    protocol: str = "acp"
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}  # NAME -> env:NAME, file:/path
+    model: str | None = None
+    boundary: str | None = None
+    builtins_off: tuple[str, ...] | None = None
+    mode: str | None = None
+    registry: str | None = None
+    id: str | None = None
+    options: dict[str, Any] = {}
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     intervals: Intervals = Intervals()
     limits: Limits = Limits()
     local: Local = Local()
     sandbox: Confinement = Confinement()
     clis: dict[str, CLIProfile] = {}
+    agents: dict[str, Profile] = {}
     policy: tuple[Rule, ...] = ()  # what answers for a person, see `core.policy`
     http: bool = True  # serve the HTTP API on loopback
 

@@ -18,7 +18,7 @@ from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
 from agentlab.link.client import hello
 from agentlab.link.messages import AnyRequest, GetState, Hello, View, Welcome
 
-from . import background, fleet, frames, handle, hold, spec
+from . import background, fleet, frames, handle, hold, profiles, spec
 from .connection import Connection
 from .feed import Feed
 from .handle import AgentHandle
@@ -130,6 +130,7 @@ class Lab:
         if unknown := sorted(set(options) - spec.OPTIONS):
             raise BadRequest(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(spec.OPTIONS))}.")
         self._check_kind(kind)
+        kind, options = profiles.resolve(self.home, kind, options)
         root = spec.workspace(workdir, self.home)
         definition = spec.define(kind, task, root=root, name=name, **options)
         run = self._start_run(name or kind, root, "arrival", "implicit", auto_end=True)
@@ -156,7 +157,7 @@ class Lab:
     def _check_kind(self, kind: str) -> None:
         from agentlab.kinds import kinds
 
-        known = set(kinds())
+        known = set(kinds()) | profiles.names(self.home).keys()
         if kind in known:
             return
         known |= {k for row in self.state()["tables"].get("runtimes", {}).values() for k in row.get("kinds") or ()}

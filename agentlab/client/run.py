@@ -14,7 +14,7 @@ from agentlab.core.events import JSON
 from agentlab.errors import AgentlabError, NotFound
 from agentlab.link.messages import GetState, View
 
-from . import background, fleet, handle, spec
+from . import background, fleet, handle, profiles, spec
 from .fleet import Fleet
 from .handle import AgentHandle, Result, result_of
 from .rows import Row, Tables, is_live
@@ -89,6 +89,10 @@ class Run:
         Raises BadRequest (an unknown kind, a task that does not fit it, a reference that leads nowhere), NameTaken.
         """
         self._lab._check_kind(kind)
+        kind, of = profiles.resolve(
+            self._lab.home, kind, {"options": options, "env": env, "model": model, "boundary": boundary}
+        )
+        options, env, model, boundary = of["options"], of["env"], of["model"], of["boundary"]
         definition = spec.define(
             kind, task, root=self.root, name=name, steps=steps, code=code, claims=claims, claims_mode=claims_mode,
             claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,

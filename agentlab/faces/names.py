@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from agentlab import config
+from agentlab.client import profiles
 from agentlab.client.rows import Tables, is_live
 from agentlab.client.text import line
 
@@ -43,7 +45,7 @@ class Kind(Name):
         there = dict.fromkeys(kinds(), "")
         for row in face.peek().get("runtimes", {}).values():
             there |= {kind: f"on {row['runtime_id']}" for kind in row.get("kinds") or () if kind not in there}
-        return there
+        return there | profiles.names(config.home_dir())
 
 
 class Agent(Name):

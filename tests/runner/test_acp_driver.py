@@ -1,0 +1,239 @@
+"""The ACP driver, against an agent that does what it is told, well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toolbox import Lab, until
+
+from agentlab import processes
+from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ToolCall
+from agentlab.errors import AgentFailed, BadRequest, Unavailable
+from agentlab.runner.drivers import acp_setup, gemini, opencode
+from agentlab.runner.drivers.acp import AcpDriver
+from agentlab.runner.drivers.base import Context
+from agentlab.runner.gate import Verdict
+from agentlab.testing import fake_acp
+from agentlab.testing.gate import MemoryGate
+
+pytest.importorskip("acp")
+pytestmark = pytest.mark.timeout(90)
+
+FAKE = [sys.executable, fake_acp.__file__]
+
+
+@dataclass
+class Bench:
+    lab: Lab
+    drivers: list[AcpDriver] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.host, gate = self.lab.agent("a", hold=60.0)
+        self.gate: MemoryGate = gate
+        self.root = self.lab.root
+
+    def driver(self, *, boundary: str = "tools", options: Any = None, **spec: Any) -> AcpDriver:
+        private = self.lab.home / "agents" / str(len(self.drivers))
+        private.mkdir(parents=True, exist_ok=True)
+        sealed = {"builtins_off": []} if boundary == "tools" else {}
+        context = Context(
+            agent=self.gate.owner, root=self.root, private=private, shared=private, tools=self.host, gate=self.gate,
+            spec=AgentSpec(kind="acp", boundary=boundary, options={"command": FAKE, **sealed, **(options or {})}, **spec),
+            env={"PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        self.drivers.append(AcpDriver(context))
+        return self.drivers[-1]
+
+    async def started(self, **spec: Any) -> AcpDriver:
+        driver = self.driver(**spec)
+        await driver.start()
+        return driver
+
+
+@pytest.fixture
+async def bench(tool_lab: Lab) -> AsyncIterator[Bench]:
+    bench = Bench(tool_lab)
+    yield bench
+    for driver in bench.drivers:
+        await driver.close(now=True)
+
+
+def do(*steps: dict[str, Any]) -> str:
+    return json.dumps(steps)
+
+
+async def test_its_calls_pass_our_tools_with_its_own_ids(bench: Bench) -> None:
+    driver = await bench.started()
+    turn = await driver.prompt(
+        do({"think": "hm"}, {"call": ["write", {"path": "a.txt", "data": "hi"}]}, {"say": "done"})
+    )
+    assert (turn.status, turn.output, turn.usage["in"]) == ("done", "done", 10)
+    assert (bench.root / "a.txt").read_text() == "hi"
+    (call,) = bench.gate.of(ToolCall)
+    assert (call.call, call.args) == ("fake-call-1", {"path": "a.txt", "data": "hi"})
+    assert [(m.role, m.text) for m in bench.gate.of(Message)] == [("thinking", "hm"), ("assistant", "done")]
+
+
+async def test_noise_and_ten_megabytes_on_a_line_are_passed_over(bench: Bench) -> None:
+    driver = await bench.started()
+    turn = await driver.prompt(do({"garbage": 50}, {"long": 10_000_000}, {"say": "still here"}))
+    assert (turn.status, turn.output) == ("done", "still here")
+
+
+async def test_an_exit_without_the_end_of_the_turn_is_a_failure(bench: Bench) -> None:
+    driver = await bench.started()
+    turn = await driver.prompt(do({"exit": 0}))
+    assert (turn.status, turn.reason, turn.exit_code) == ("failed", "process", 0)
+    assert (await driver.prompt(do({"say": "x"}))).status == "failed"
+
+
+async def test_a_stop_for_another_reason_is_a_failure_with_its_class(bench: Bench) -> None:
+    driver = await bench.started()
+    for stop, reason in (("max_tokens", "limit"), ("refusal", "refusal"), ("who knows", "unknown")):
+        turn = await driver.prompt(do({"stop": stop}))
+        assert (turn.status, turn.reason) == ("failed", reason)
+
+
+async def test_an_interrupted_wait_gives_its_ticket_back_although_the_agent_tells_nobody(bench: Bench) -> None:
+    driver = await bench.started()
+    _, typist = bench.lab.agent("typist")
+    await typist.claim(("file:a.txt",))
+    turn = asyncio.create_task(driver.prompt(do({"call": ["write", {"path": "a.txt", "data": "x"}]})))
+    await until(lambda: len(bench.lab.plane.tickets) == 2)
+    await driver.interrupt()
+    assert (await turn).status == "cancelled"
+    assert len(bench.lab.plane.tickets) == 1
+    assert (await driver.prompt(do({"say": "ready"}))).output == "ready"
+
+
+async def test_close_ends_daemons_in_sessions_of_their_own(bench: Bench) -> None:
+    driver = await bench.started()
+    await driver.prompt(do({"daemon": 600}))
+    tree = [processes.identity(pid) for root in driver.processes() for pid in processes.tree(root)]
+    assert len(tree) >= 3  # the agent, the proxy, the daemon
+    await driver.close()
+    assert not [process for process in tree if processes.alive(process)]
+
+
+async def test_a_tool_of_its_own_that_acts_where_all_are_off_ends_the_agent(bench: Bench) -> None:
+    driver = await bench.started()
+    turn = await driver.prompt(do({"act": {"title": "rm", "kind": "execute"}}, {"sleep": 60}))
+    assert (turn.status, turn.reason) == ("failed", "boundary")
+
+
+async def test_permission_is_refused_where_all_its_tools_are_off(bench: Bench) -> None:
+    driver = await bench.started()
+    path = str(bench.root / "a.txt")
+    ask = {"title": "lab_write", "kind": "edit", "path": path, "new": "x"}  # not ours, whatever it calls itself
+    assert (await driver.prompt(do({"ask": ask}, {"say": "ok"}))).status == "done"
+    assert not (bench.root / "a.txt").exists()
+    assert [guard.rule for guard in bench.gate.of(Guard)] == ["boundary"]
+
+
+# --- native ------------------------------------------------------------------------------------------------
+
+
+async def test_a_native_write_that_is_approved_goes_through_us_under_a_lock(bench: Bench) -> None:
+    bench.lab.plane.verdicts.append(Verdict(allowed=True, by="somebody"))
+    driver = await bench.started(boundary="native")
+    path = str(bench.root / "a.txt")
+    ask = {"title": "write a.txt", "kind": "edit", "path": path, "new": "x", "over": "client"}
+    turn = await driver.prompt(do({"ask": ask}, {"say": "ok"}))
+    assert (turn.status, (bench.root / "a.txt").read_text()) == ("done", "x")
+    assert [write.token > 0 for write in bench.gate.of(FileWrite)] == [True]
+    assert not bench.gate.grants()
+
+
+async def test_a_native_write_that_is_denied_is_not_made(bench: Bench) -> None:
+    bench.lab.plane.verdicts.append(Verdict(allowed=False, by="somebody"))
+    driver = await bench.started(boundary="native")
+    ask = {"title": "w", "kind": "edit", "path": str(bench.root / "a.txt"), "new": "x", "over": "client"}
+    assert (await driver.prompt(do({"ask": ask}, {"say": "ok"}))).status == "done"
+    assert not (bench.root / "a.txt").exists()
+
+
+# --- before anything is started ----------------------------------------------------------------------------
+
+
+async def test_the_tools_boundary_is_refused_where_nobody_said_how_its_own_are_switched_off(bench: Bench) -> None:
+    with pytest.raises(BadRequest, match="boundary='tools' cannot be kept for this agent"):
+        bench.driver(options={"builtins_off": None})
+
+
+async def test_a_missing_command_or_program_is_a_clear_error(bench: Bench) -> None:
+    with pytest.raises(BadRequest, match="wants the option command"):
+        bench.driver(options={"command": ""})
+    with pytest.raises(Unavailable, match="There is no program '/nowhere'"):
+        await bench.driver(options={"command": "/nowhere"}).start()
+
+
+async def test_a_program_that_does_not_speak_the_protocol_says_its_last_lines(bench: Bench) -> None:
+    with pytest.raises(AgentFailed) as failure:
+        await bench.driver(options={"command": ["sh", "-c", "echo no such flag >&2; exit 2"]}).start()
+    assert "exit code 2" in str(failure.value)
+    assert "no such flag" in str(failure.value.data)
+
+
+async def test_without_the_package_the_extra_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match=r"pip install 'agentlab\[agents\]'"):
+        await bench.driver().start()
+
+
+async def test_a_resume_that_it_cannot_do_is_said_by_the_first_turn(bench: Bench) -> None:
+    driver = await bench.started(resume="old")
+    turn = await driver.prompt(do({"say": "x"}))
+    assert (turn.status, turn.reason) == ("failed", "resume_rejected")
+
+
+# --- what may not be overridden ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", gemini.PROTECTED_ARGS)
+def test_no_argument_of_gemini_may_weaken_its_boundary(flag: str) -> None:
+    for spelled in (flag, f"{flag}=x"):
+        with pytest.raises(BadRequest, match="its boundary rests on it"):
+            gemini.Recipe().check({"args": [spelled]}, "tools")
+
+
+@pytest.mark.parametrize("flag", opencode.PROTECTED_ARGS)
+def test_no_argument_of_opencode_may_weaken_its_boundary(flag: str) -> None:
+    with pytest.raises(BadRequest, match="its boundary rests on it"):
+        opencode.Recipe().check({"args": [flag]}, "tools")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(m, n.replace("*", "X")) for m in (gemini, opencode) for n in m.PROTECTED_ENV],
+)
+def test_no_variable_may_weaken_a_boundary(module: Any, name: str) -> None:
+    assert acp_setup.protected_env({name: "x"}, module.PROTECTED_ENV) == name
+    with pytest.raises(BadRequest, match=name):
+        acp_setup.check_protected("gemini", (), (), {name: "x"}, module.PROTECTED_ENV)
+
+
+def test_the_arguments_that_switch_tools_off_may_not_be_given_twice() -> None:
+    options = {"command": "a", "builtins_off": ["--tools=none"], "args": ["--tools=none"]}
+    with pytest.raises(BadRequest, match="may not set"):
+        acp_setup.AnyAgent().check({**options, "builtins_off": ["--tools"], "args": ["--tools=all"]}, "tools")
+
+
+def test_gemini_is_told_our_tools_one_by_one_and_nothing_of_the_workspace() -> None:
+    said = gemini.settings(("python", "proxy"), ["read", "edit"], "gemini-api-key", Path("/w"), native=False)
+    assert said["tools"] == {"core": ["mcp_lab_read", "mcp_lab_edit"], "discoveryCommand": ""}
+    assert said["mcp"] == {"allowed": ["lab"]}
+    assert said["hooksConfig"] == {"enabled": False}
+
+
+def test_opencode_is_denied_all_but_our_tools() -> None:
+    said = opencode.config(("python", "proxy"), [], "a/b", {}, native=False)
+    assert said["permission"] == {"*": "deny", "lab*": "allow"}
+    assert opencode.config(("p",), [], None, {}, native=True)["permission"]["*"] == "ask"

@@ -15,7 +15,7 @@ from agentlab.core.units import PATH_KINDS, kind_of
 from agentlab.errors import Unavailable
 from agentlab.sandbox import Opened
 
-_SEALS = 200  # at most, for one folder: each is a mount. A larger folder is open as a whole, the scan looks after it
+_SEALS = 64  # at most, for one folder: each is a mount, and their cost grows by the square. A larger folder is open as a whole, the scan looks after it
 
 
 def opened(root: Path, units: Iterable[str]) -> tuple[Opened, ...]:

@@ -22,6 +22,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 pytestmark = pytest.mark.slow
 
+AGENTS = ROOT / ".agents" / "node_modules" / ".bin"
+
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -47,10 +49,18 @@ def home(notebooks: ModuleType) -> Iterator[Path]:
         assert not processes.marked(str(home), "AGENTLAB_HOME")
 
 
-def test_there_is_a_quickstart() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["quickstart.ipynb"]
+def test_there_is_a_quickstart_and_one_with_agents_of_vendors() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["agents.ipynb", "quickstart.ipynb"]
 
 
+@pytest.fixture
+def programs(path: Path) -> None:
+    """The programs that a notebook drives are there; without them it is skipped by name."""
+    if path.stem == "agents" and not AGENTS.exists():
+        pytest.skip("codex, gemini and opencode are not installed in .agents: `bash scripts/agents.sh` says why")
+
+
+@pytest.mark.usefixtures("programs")
 @each_notebook
 def test_a_notebook_runs_from_top_to_bottom(path: Path, notebooks: ModuleType, home: Path) -> None:
     notebook = notebooks.read(path)
@@ -58,6 +68,7 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, notebooks: ModuleType, h
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
 
+@pytest.mark.usefixtures("programs")
 @each_notebook
 def test_a_notebook_shows_what_is_committed(path: Path, notebooks: ModuleType, home: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout", "180", "-q", "-p", "no:cacheprovider"]

@@ -193,6 +193,9 @@ class PlaneGate:
                 self._known.popitem(last=False)
         return hash
 
+    def settled(self, data: bytes) -> int:
+        return self._redactor.settled(data)
+
     async def fetch(self, hash: str) -> bytes | None:
         try:
             return (await self._ask(GetBlob(hash=hash), BlobData)).data

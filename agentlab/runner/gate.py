@@ -78,13 +78,16 @@ class Gate(Protocol):
 
     def record(self, body: AnyBody, **columns: Any) -> None:
         """Append to the journal. Columns are those of `core.commands.Entry`. In order with claims and releases. Secrets
-        bound to this agent are redacted by value."""
+        bound to this agent are redacted by value, tokens of well-known services by their shape."""
 
     async def flush(self) -> None:
         """Return when all records so far are durable in the log."""
 
     async def keep(self, data: bytes) -> str:
         """Store content; its sha256 in hex. Durable before any record made afterwards."""
+
+    def settled(self, data: bytes) -> int:
+        """How many bytes of a stream's next piece may be recorded or kept by themselves: a secret may begin in the rest."""
 
     async def fetch(self, hash: str) -> bytes | None: ...
 

@@ -1,6 +1,7 @@
 """Secrets do not enter the log: their values are replaced by their names, in every string and every blob.
 
-A value is also found as base64 (wherever in a longer text it begins), URL-encoded, and as JSON writes it.
+A value is also found as base64 (wherever in a longer text it begins), URL-encoded, and as JSON writes it. Tokens of well-known
+services are found by their shape (`token_patterns`), whoever they came from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 from msgspec import Struct
+
+from . import token_patterns
 
 SHORTEST = 6  # characters; shorter values would be found everywhere by accident
 
@@ -35,18 +38,34 @@ class Redactor:
         self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in longest_first)) if names else None
 
     def text(self, text: str) -> str:
-        return self._text.sub(lambda found: self._marks[found[0]], text) if self._text else text
+        if self._text:
+            text = self._text.sub(lambda found: self._marks[found[0]], text)
+        return token_patterns.text(text)
 
     def data(self, data: bytes) -> bytes:
-        return self._bytes.sub(lambda found: self._byte_marks[found[0]], data) if self._bytes else data
+        if self._bytes:
+            data = self._bytes.sub(lambda found: self._byte_marks[found[0]], data)
+        return token_patterns.data(data)
 
     def found_in(self, data: bytes) -> bool:
-        """Whether there is anything to replace. msgpack keeps strings as they are, so this may be asked of it."""
-        return self._bytes is not None and self._bytes.search(data) is not None
+        """False: there is nothing to replace. msgpack keeps strings as they are, so this may be asked of it."""
+        return (self._bytes is not None and self._bytes.search(data) is not None) or token_patterns.perhaps_in(data)
+
+    def settled(self, data: bytes) -> int:
+        """How many bytes of a stream's piece can be recorded now: a secret may begin in the rest, and go on in the next piece."""
+        end = token_patterns.begun(data)
+        for form in self._byte_marks:
+            start = max(len(data) - len(form) + 1, 0)
+            while 0 <= (start := data.find(form[:1], start)) < end:
+                if form.startswith(data[start:]):
+                    end = start
+                start += 1
+        return end
 
     def value(self, value: T) -> T:
-        """The same value, of whatever it is made, with all its strings redacted."""
-        return self._walk(value) if self._text else value
+        """The same value, of whatever it is made, with all its strings redacted. Itself, where there is nothing to redact."""
+        walked: T = self._walk(value)
+        return walked
 
     def _walk(self, value: Any) -> Any:
         match value:
@@ -58,13 +77,19 @@ class Redactor:
                 return self.data(value)
             case Struct():
                 fields = {name: getattr(value, name) for name in value.__struct_fields__}
-                return msgspec.structs.replace(value, **{name: self._walk(field) for name, field in fields.items()})
+                walked = {name: self._walk(field) for name, field in fields.items()}
+                changed = {name: field for name, field in walked.items() if field is not fields[name]}
+                return msgspec.structs.replace(value, **changed) if changed else value
             case Mapping():
-                return {self._walk(key): self._walk(item) for key, item in value.items()}
-            case tuple():
-                return tuple(self._walk(item) for item in value)
-            case list():
-                return [self._walk(item) for item in value]
+                pairs = [(self._walk(key), self._walk(item)) for key, item in value.items()]
+                return (
+                    dict(pairs)
+                    if any(k is not a or v is not b for (k, v), (a, b) in zip(pairs, value.items(), strict=True))
+                    else value
+                )
+            case tuple() | list():
+                items = [self._walk(item) for item in value]
+                return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
         return value
 
 

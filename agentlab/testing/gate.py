@@ -217,6 +217,9 @@ class MemoryGate:
         self.plane.blobs[hash] = data
         return hash
 
+    def settled(self, data: bytes) -> int:
+        return len(data)
+
     async def fetch(self, hash: str) -> bytes | None:
         return self.plane.blobs.get(hash)
 

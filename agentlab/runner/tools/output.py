@@ -14,6 +14,7 @@ from .results import SHOWN_HEAD, SHOWN_TAIL, shorten
 CHUNK = 8 * 1024  # bytes of one ProcOutput
 STREAMED = 1024 * 1024  # bytes of a stream that go into the log piece by piece; the rest is only in its artifact
 PART = 16 * 1024 * 1024  # bytes of one artifact; more becomes several
+HELD = 32 * 1024  # bytes that wait for what comes next, because a secret may have begun in them
 
 
 class Output:
@@ -44,6 +45,10 @@ class Output:
 
     async def finish(self) -> None:
         """Record the rest, and the whole as an artifact where it is long."""
+        if self.size > self._streamed:  # not the first half of a secret
+            end = self._ledger.gate.settled(self._pending)
+            self._streamed -= len(self._pending) - end
+            self._pending = self._pending[:end]
         await self._emit(final=True)
         if self.size > self._streamed:
             text = f"[... {self.size - self._streamed} bytes more, in the artifact {self.name} ...]\n"
@@ -76,9 +81,9 @@ class Output:
 
     async def _emit(self, *, final: bool) -> None:
         while self._pending:
-            piece = self._pending[: _cut(self._pending, final=final)]
+            piece = self._pending[: self._next(final=final)]
             if not piece:
-                return  # the rest of a character is still to come
+                return  # the rest of a character, or perhaps of a secret, is still to come
             self._pending = self._pending[len(piece) :]
             try:
                 self._ledger.record(ProcOutput(proc=self._proc, fd=self._fd, data=piece.decode()))
@@ -88,18 +93,37 @@ class Output:
                     ProcOutput(proc=self._proc, fd=self._fd, data=piece.decode(errors="replace"), raw=raw)
                 )
 
+    def _next(self, *, final: bool) -> int:
+        """Length of the next piece: CHUNK at most, and more only where that would cut a secret in two. 0: wait."""
+        size = CHUNK
+        while True:
+            end = _cut(self._pending, size, final=final)
+            if final and end == len(self._pending):
+                return end
+            if settled := self._ledger.gate.settled(self._pending[:end]):
+                return settled
+            if size >= HELD:
+                return end
+            if size >= len(self._pending) and not final:
+                return 0
+            size *= 2
+
     async def _store(self) -> None:
         self._spool.seek(0)
         count = -(-self.size // PART)
+        rest = b""
         for n in range(1, count + 1):
             name = self.name if count == 1 else f"{self.name}.{n}"
-            self._hashes.append(await self._ledger.artifact(name, self._spool.read(PART), "output"))
+            data = rest + self._spool.read(PART)
+            end = len(data) if n == count else self._ledger.gate.settled(data)
+            rest = data[end:]
+            self._hashes.append(await self._ledger.artifact(name, data[:end], "output"))
 
 
-def _cut(data: bytes, *, final: bool) -> int:
-    """Length of the next piece: at most CHUNK, and not in the middle of a character."""
-    piece = data[:CHUNK]
-    if final and len(data) <= CHUNK:
+def _cut(data: bytes, size: int, *, final: bool) -> int:
+    """Length of the next piece: at most `size`, and not in the middle of a character."""
+    piece = data[:size]
+    if final and len(data) <= size:
         return len(piece)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(piece)

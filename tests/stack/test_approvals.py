@@ -1,0 +1,101 @@
+"""Questions and secrets, with nothing replaced: a plane that is killed, two people who answer at once, a home that is searched."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import agentlab
+
+from .conftest import kill_plane, until
+
+
+def test_a_question_outlives_the_plane_and_its_answer_reaches_the_agent(
+    lab: agentlab.Lab, home: Path, work: Path
+) -> None:
+    agent = lab.spawn("script", name="a", steps=[{"ask": "go on?"}, {"say": "went on"}], workdir=work)
+    until(lambda: agent.questions, "the question")
+    (before,) = agent.questions
+    kill_plane(home)
+    (after,) = agent.questions
+    assert after == before
+    assert agent.status == "blocked"
+    agent.answer("yes")
+    assert agent.wait(60).output == "went on"
+    (row,) = lab.approvals().to_dict("records")
+    assert (row["approval"], row["status"], row["answer"]) == (before["approval"], "answered", "yes")
+
+
+def test_of_answers_that_race_exactly_one_wins_and_the_others_are_told_whose(
+    lab: agentlab.Lab, home: Path, work: Path
+) -> None:
+    agent = lab.spawn("script", name="a", steps=[{"ask": "which?"}, {"say": "end"}], workdir=work)
+    until(lambda: agent.questions, "the question")
+    id = agent.questions[0]["approval"]
+    labs = [agentlab.connect(home) for _ in range(4)]
+    ready = threading.Barrier(len(labs))
+    won: list[int] = []
+    lost: list[str] = []
+
+    def answer(n: int) -> None:
+        ready.wait()
+        try:
+            labs[n].answer(id, f"answer {n}")
+            won.append(n)
+        except agentlab.Refused as error:
+            lost.append(str(error))
+
+    threads = [threading.Thread(target=answer, args=(n,)) for n in range(len(labs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(won) == 1 and len(lost) == 3
+    assert all(f"answer {won[0]}" in text for text in lost)
+    assert agent.wait(60).status == "done"
+    (row,) = lab.approvals().to_dict("records")
+    assert (row["status"], row["answer"]) == ("answered", f"answer {won[0]}")
+    for each in labs:
+        each.close()
+
+
+def test_no_file_of_the_home_has_a_secret_that_agents_came_across(lab: agentlab.Lab, home: Path, work: Path) -> None:
+    bound, body = "correct-horse-battery-staple", "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY1zA2"
+    token = "gh" + "p_" + body
+    prints = (
+        "import os, time\n"
+        "token = open('secrets.env').readline().strip().partition('=')[2]\n"
+        "os.write(1, b'.' * 8150 + b'\\n' + token[:9].encode()); time.sleep(0.2); os.write(1, token[9:].encode())\n"
+        "os.write(1, ('\\n' + os.environ['KEY'] + '\\n').encode())\n"
+        "os.write(2, token.encode())\n"
+    )
+    code = (
+        "tools.ask('are the secrets there?')\n"  # what is there when a run begins is kept as it is
+        "text = tools.read('secrets.env')\n"
+        "tools.write('copy.env', text)\n"
+        "tools.edit('copy.env', 'BOUND=', 'B=')\n"
+        "ran = tools.run(['python3', 'prints.py'])\n"
+        "tools.ask('may I use ' + text + '?')\n"
+        "print(text)\n"
+        "result = {'text': text, 'stderr': ran['stderr'] if isinstance(ran, dict) else ran.stderr}\n"
+    )
+    (work / "prints.py").write_text(prints)
+    agent = lab.spawn("python", name="a", code=code, env={"KEY": bound}, workdir=work)
+    until(lambda: agent.questions, "the first question")
+    (work / "secrets.env").write_text(f"GITHUB={token}\nBOUND={bound}\n")
+    agent.answer("yes")
+    until(lambda: any("may I" in asked["question"] for asked in agent.questions), "the second question")
+    assert "[redacted:github-token]" in agent.questions[0]["question"]
+    agent.answer(f"do not use {body[:4]}")
+    result = agent.wait(60).check()
+    assert "[redacted:github-token]" in str(result.output) and "[redacted:KEY]" in str(result.output)
+    assert token in (work / "copy.env").read_text(), "the agent itself had it"
+    assert "[redacted:github-token]" in str(agent.logs())
+    lab.close()
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.name == "agentlab.db" for path in files)
+    for path in files:
+        data = path.read_bytes()
+        for secret in (body[3:12], body[12:], bound):
+            at = data.find(secret.encode())
+            assert at < 0, (path, data[max(0, at - 300) : at + 100])

@@ -96,7 +96,8 @@ class TestNativeCodex(TestCodex):
         turn = asyncio.create_task(driver.prompt(do(ADD, command("touch new.txt; mkdir d"), {"say": "tried"})))
         await self.answered(bench, NO, YES)
         assert (await turn).output == "tried"
-        assert list(bench.root.iterdir()) == [], "one was denied, and its sandbox can only read"
+        left = [path for path in bench.root.rglob("*") if not path.is_dir()]
+        assert left == [], "one was denied; what the other wrote, in its sandbox or outside of it, was put back"
 
     @pytest.mark.parametrize("model", ["gpt-6-astra", "a-model-that-no-catalogue-has"])
     async def test_models_that_would_run_code_get_our_tools_alone(self, bench: DriverBench, model: str) -> None:

@@ -58,8 +58,9 @@ def test_the_units_of_the_extension_pass() -> None:
 
 
 def test_what_is_built_is_what_jupyterlab_loads() -> None:
-    npm("build:prod")
     built = ROOT / "agentlab" / "labextension"
+    if not built.exists() and os.environ.get("CI") != "true":
+        pytest.skip("not built; `make labextension` does that")
     package = json.loads((built / "package.json").read_text())
     assert package["version"] == __version__
     assert (built / package["jupyterlab"]["_build"]["load"]).is_file()

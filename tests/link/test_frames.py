@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agentlab.core.commands import Claim, Done, Entry, Finish, Report
 from agentlab.core.events import AnyBody, Blob, Event, Message
+from agentlab.core.policy import Rule
 from agentlab.errors import AgentlabError, BadRequest, StaleBase
 from agentlab.link.frames import (
     ErrorFrame,
@@ -49,6 +50,8 @@ def sample(kind: Any, depth: int = 0) -> Any:
         return {sample(args[0]): sample(args[1], depth + 1)}
     if isinstance(kind, type) and issubclass(kind, Enum):
         return next(iter(kind))
+    if kind is Rule:  # it checks its words
+        return Rule(action="ask", agent="text", unit=("a", "b"), command="c", risk="high", reason="text", timeout=0.5)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind(**{field.name: sample(field.type, depth) for field in msgspec.structs.fields(kind)})
     return {str: "text", int: 7, float: 0.5, bool: True, bytes: b"\0\xff"}[kind]

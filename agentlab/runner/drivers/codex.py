@@ -131,7 +131,7 @@ class CodexDriver:
             "approvalPolicy": "untrusted"
             if self._native
             else "never",  # untrusted: it asks before each change and command
-            "sandbox": "read-only",  # the second wall; what it asked for and was allowed is outside of it
+            "sandbox": "read-only",  # the second wall; an approved command that it stops is run again outside of it
             "developerInstructions": sharing.instructions(setup.PREFIX, spec.instructions, spec.boundary),
             **({"model": spec.model} if spec.model else {}),
         }

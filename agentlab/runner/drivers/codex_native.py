@@ -1,8 +1,9 @@
 """Codex with its own tools (`boundary="native"`): each change of a file and each command waits for our word.
 
-Codex runs its commands in a sandbox that can only read, and asks before it changes a file. A change goes ahead when it
-was approved *and* its files are held, for as long as it lasts; whatever goes wrong on the way refuses it. Once it has
-ended it is looked at what was written: what was not allowed is put back.
+Codex asks before it changes a file or runs a command. A change goes ahead when it was approved *and* its files are held,
+for as long as it lasts; whatever goes wrong on the way refuses it. A command runs in Codex's sandbox, which can only
+read; but where that stops a command that was approved, Codex runs it again without. So once an act has ended it is
+looked at what was written: files that were not held are put back.
 """
 
 from __future__ import annotations

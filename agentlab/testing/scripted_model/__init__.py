@@ -14,7 +14,8 @@ no state between their requests:
 
 Steps:
     {"write": [path, text]}  {"read": path}  {"shell": command}   by whichever tool the CLI offers; ours before its own
-    {"tool": name, "args": {...}}                                 any tool, by its full name or the end of it
+    {"tool": name, "args": {...}}                                 any tool, by its full name or the end of it;
+                                                                  with "exact": true by its full name, on offer or not
     {"say": text}                                                 a text; it ends the turn, as does the end of the steps
     {"error": http_status, "say": text}                           the request fails
 and on each, optionally, "delay": seconds to keep the client waiting in the middle of the answer.

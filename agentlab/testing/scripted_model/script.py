@@ -98,7 +98,9 @@ def to_call(step: Body, tools: Mapping[str, Offered]) -> Call | None:
     """The call that a step stands for, by the tools on offer. None: it is not a call, or nothing here can do it."""
     if "tool" in step:
         wanted = str(step["tool"])
-        name = wanted if wanted in tools else next((n for n in tools if n.endswith(wanted)), wanted)
+        name = wanted
+        if wanted not in tools and not step.get("exact"):
+            name = next((name for name in tools if name.endswith(wanted)), wanted)
         return Call(tools.get(name, Offered(name, namespace=step.get("namespace", ""))), step.get("args", {}))
     for verb in VERBS.keys() & step.keys():
         values = step[verb] if isinstance(step[verb], list) else [step[verb]]

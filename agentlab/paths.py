@@ -337,7 +337,9 @@ def _check_regular(found: os.stat_result, name: str) -> None:
     if kind == stat.S_IFLNK:
         raise OutsideWorkspace(f"{name!r} became a symbolic link while it was in use. Nothing was done.", path=name)
     if kind != stat.S_IFREG:
-        raise BadRequest(f"{name!r} is {_WHAT.get(kind, 'something special')}, not a file.", path=name)
+        what = _WHAT.get(kind, "something special")
+        advice = " Use list to see what is in it." if kind == stat.S_IFDIR else ""
+        raise BadRequest(f"{name!r} is {what}, not a file.{advice}", path=name)
 
 
 def _check_target(fd: int, last: str, name: str) -> None:

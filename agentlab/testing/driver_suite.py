@@ -31,6 +31,7 @@ from agentlab.core.events import AgentSpec, FileWrite, Message, ModelCall, ToolC
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context, Driver, Turn
 from agentlab.runner.tools import ToolHost
+from agentlab.runner.tools.page import LINES
 
 from . import meddler
 from .gate import MemoryPlane
@@ -214,6 +215,13 @@ class DriverSuite:
         assert steps, "the suite needs to know what the program would do by itself"
         turn = await driver.prompt(do(*steps, {"write": ["ours.txt", "x"]}, {"say": "tried"}))
         assert [path.name for path in bench.root.iterdir()] == (["ours.txt"] if turn.status == "done" else [])
+
+    async def test_the_model_reads_numbered_lines(self, bench: DriverBench) -> None:
+        (bench.root / "long.txt").write_text("".join(f"word {number}\n" for number in range(1, 3_001)))
+        driver = await bench.started()
+        await driver.prompt(do({"read": "long.txt"}, {"say": "read"}))
+        assert f"{LINES}\tword {LINES}" in bench.said(1).replace("\\t", "\t")
+        assert f"[lines 1-{LINES} of 3000; read on with start={LINES + 1}]" in bench.said(1)
 
     async def test_a_refusal_reaches_the_model_and_the_turn_goes_on(self, bench: DriverBench) -> None:
         await bench.typist.claim((f"file:{HELD}",))

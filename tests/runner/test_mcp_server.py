@@ -117,7 +117,10 @@ async def test_a_call_passes_the_tool_host_and_is_recorded(server: ToolServer, t
         text, error = await peer.said(1)
         assert ("created a.txt" in text, error) == (True, False)
         await peer.call(2, "read", path="a.txt")
-        assert "hello" in (await peer.said(2))[0]
+        result = (await peer.answer(2))["result"]
+        assert result["content"][0]["text"] == "     1\thello"
+        facts = {"path": "a.txt", "start": 1, "end": 1, "total": 1, "truncated": False}
+        assert result["_meta"] == {wire.FACTS: facts}
     gate = tool_lab.hosts[0].gate
     assert [(call.args, call.vendor) for call in gate.of(ToolCall)] == [  # type: ignore[attr-defined]
         ({"path": "a.txt", "data": "hello\n"}, {"tool": "lab/write"}),

@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from agentlab.core.events import JSON
+from agentlab.runner.tools.aliases import NAMES
+from agentlab.runner.tools.page import BYTES, LINES, Page, numbered
+
+SHOWN = 30_000  # characters of a list that a model is shown
+_HEAD = 2 / 3  # of what is shown of a text that is too long: its beginning; the rest is its end
 
 
 def as_text(tool: str, answer: JSON) -> str:
-    """Of a JSON value as `ToolHost.call` returns it. Never empty: vendors refuse empty texts."""
+    """Of a JSON value as `ToolHost.call` returns it, paged. Never empty: vendors refuse empty texts."""
+    return _fitted(_text(NAMES.get(tool, tool), answer))
+
+
+def _text(tool: str, answer: JSON) -> str:
     match answer:
         case None:
             return "ok"
         case str():
             return answer or "(empty)"
         case [*lines] if all(isinstance(line, str) for line in lines):
-            return "\n".join(lines) or "(nothing found)"
+            return _lines(lines) or "(nothing found)"
         case dict() if tool in _SHORT:
             return _SHORT[tool](answer)
         case _:
             return msgspec.json.encode(answer).decode()
+
+
+def facts(answer: JSON) -> dict[str, JSON] | None:
+    """What a program may want of an answer that is an object: all but its long texts. None: it is none."""
+    return {key: value for key, value in answer.items() if key not in _TEXTS} if isinstance(answer, dict) else None
+
+
+def _fitted(text: str) -> str:
+    """Beginning and end of a text that is more than a page with its last word."""
+    lines, most = text.split("\n"), LINES + 5
+    if len(lines) > most:
+        head, tail = int(most * _HEAD), most - 1 - int(most * _HEAD)
+        left_out = f"[... {len(lines) - head - tail} lines left out ...]"
+        text = "\n".join([*lines[:head], left_out, *lines[-tail:]])
+    data, room = text.encode(errors="replace"), BYTES + 1_000
+    if len(data) > room:
+        head, tail = int(room * _HEAD), room - int(room * _HEAD)
+        begin, end = data[:head].decode(errors="ignore"), data[-tail:].decode(errors="ignore")
+        text = f"{begin}\n[... {len(data) - room} bytes left out ...]\n{end}"
+    return text
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """As many as a model is shown; a last line of ours, about those left off before, stays the last."""
+    if sum(map(len, lines)) + len(lines) <= SHOWN:
+        return "\n".join(lines)
+    shown: list[str] = []
+    room = SHOWN
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        shown.append(line)
+    left = len(lines) - len(shown)
+    last = [lines[-1]] if lines[-1].startswith("[... ") else []
+    return "\n".join([*shown, f"[... {left} more lines; narrow it down by a path or a pattern]", *last])
+
+
+def _page(page: Mapping[str, Any]) -> str:
+    return numbered(msgspec.convert(page, Page))
 
 
 def _change(change: Mapping[str, Any]) -> str:
@@ -46,6 +95,8 @@ def _ran(ran: Mapping[str, Any]) -> str:
         parts.append(f"--- wrote\n{', '.join(ran['wrote'])}")
     if ran.get("violations"):
         parts.append(f"--- undone\n{ran['violations']}")
+    if ran.get("hint"):
+        parts.append(f"--- hint\n{ran['hint']}")
     return "\n".join(parts)
 
 
@@ -53,7 +104,10 @@ def _granted(grant: Mapping[str, Any]) -> str:
     return f"granted: {', '.join(grant['units'])} (ticket {grant['ticket']}). Release when done."
 
 
+_TEXTS = frozenset({"text", "stdout", "stderr", "diff"})
+
 _SHORT: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "read": _page,
     "write": _change,
     "edit": _change,
     "patch": _change,

@@ -328,7 +328,11 @@ class CodexDriver:
         vendor = {"tool": offered, "turn": params.get("turnId")}
         try:
             output = await self._context.tools.call(
-                name, args if isinstance(args, dict) else {}, call_id=str(params.get("callId")), vendor=vendor
+                name,
+                args if isinstance(args, dict) else {},
+                call_id=str(params.get("callId")),
+                vendor=vendor,
+                paged=True,
             )
         except AgentlabError as error:
             return _content(str(error), success=False)

@@ -59,7 +59,8 @@ def _offer(spec: ToolSpec, tools: ToolHost, ids: CallIds) -> SdkMcpTool[Any]:
     async def handle(args: dict[str, Any]) -> dict[str, Any]:
         vendor = {"tool": PREFIX + spec.name}
         try:
-            output = await tools.call(spec.name, args, call_id=ids.take(spec.name, args), vendor=vendor)
+            call_id = ids.take(spec.name, args)
+            output = await tools.call(spec.name, args, call_id=call_id, vendor=vendor, paged=True)
         except AgentlabError as error:
             return _text(str(error), is_error=True)
         return _text(as_text(spec.name, output))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agentlab.core.commands import Queued
 from agentlab.core.locks import who
 from agentlab.errors import AgentlabError, ordinal
-from agentlab.runner.drivers.answers import as_text
+from agentlab.runner.drivers.answers import as_text, facts
 
 from . import offer, wire
 from .wire import Id, Message
@@ -126,13 +126,13 @@ class Session:
     async def _answer(self, name: str, args: Message, wait: _Wait) -> Message:
         vendor, call_id = {"tool": f"{offer.SERVER}/{name}"}, self._vendor_call(name, args)
         try:
-            output = await self._tools.call(name, args, call_id=call_id, vendor=vendor, queued=wait.at)
+            output = await self._tools.call(name, args, call_id=call_id, vendor=vendor, queued=wait.at, paged=True)
         except AgentlabError as error:
             return wire.text(str(error), is_error=True)
         except Exception as error:
             log.exception("the tool %s failed inside", name)
             return wire.text(f"{name} failed inside: {type(error).__name__}: {error}", is_error=True)
-        return wire.text(as_text(name, output))
+        return wire.text(as_text(name, output), facts=facts(output))
 
 
 class _Wait:

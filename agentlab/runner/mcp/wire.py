@@ -64,9 +64,15 @@ def error(id: Id | None, code: int, text: str) -> Message:
     return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}}
 
 
-def text(said: str, *, is_error: bool = False) -> Message:
-    """The result of a tool call. As text alone: of a result that has both, clients show now one and now the other."""
-    return {"content": [{"type": "text", "text": said}], "isError": is_error}
+FACTS: Final = "agentlab/result"
+"""The key in `_meta` of a result under which programs find it as data."""
+
+
+def text(said: str, *, is_error: bool = False, facts: Message | None = None) -> Message:
+    """The result of a tool call. The model reads the text; facts go to `_meta`, where no client shows them to a model: of a
+    result with `structuredContent` some show that instead of the text, and others the text alone."""
+    answer: Message = {"content": [{"type": "text", "text": said}], "isError": is_error}
+    return answer | ({"_meta": {FACTS: facts}} if facts else {})
 
 
 def progress(token: Id, number: int, said: str) -> Message:

@@ -8,7 +8,8 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from difflib import get_close_matches
+from typing import BinaryIO, Final
 
 from msgspec import UNSET, UnsetType
 
@@ -20,7 +21,8 @@ from . import patch as unified
 from .fence import Fences
 from .grants import Grants
 from .ledger import Ledger
-from .parts import Part, hash_of, scan_part
+from .page import Page, page_of
+from .parts import Part, hash_of, pieces, scan_part
 from .replace import replaced
 from .results import Change, digest
 from .texts import decode, encode, plain
@@ -31,6 +33,8 @@ Base = str | None | UnsetType
 
 ARTIFACT: Final = "artifact:"
 _SMALL = 4 * 1024 * 1024  # bytes that may be read and hashed on the event loop
+_FEW = 24 * 1024  # bytes that a model is shown at once
+_MEANT = 3  # names like the one that is missing
 _SHOWN_DIFF = 8_000  # characters of the diff in an error
 _TRIES = 3  # of a write whose file changes between our look and our rename
 
@@ -66,6 +70,32 @@ class Files:
         name = self._workspace.locate(path).name
         return await self._read(name, None if start is None and end is None else ("bytes", start or 0, end))
 
+    async def page(self, path: str, start: int | None = None, end: int | None = None) -> Page:
+        """As `read`, for a model: no more than it can take at once."""
+        if path.startswith(ARTIFACT):
+            return page_of([(await self._artifact(path)).encode()], path, start, end)[0]
+        name = self._workspace.locate(path).name
+        with self._opened(name) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read() if size <= _SMALL else None
+            read = pieces(file.fileno()) if data is None else [data]
+            page, hash = await asyncio.to_thread(page_of, read, name, start, end)
+        self._knows(name, hash, size, data)
+        return page
+
+    async def few_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """As `read_bytes`, for a model. Raises BadRequest: that is more than it can take at once."""
+        name = self._workspace.locate(path).name
+        with self._opened(name) as file:
+            size = os.fstat(file.fileno()).st_size
+        if min(size, size if end is None else end) - (start or 0) > _FEW:
+            raise BadRequest(
+                f"{name} has {size} bytes; at most {_FEW} are shown at once. Read a part: "
+                f"read_bytes({name!r}, start={start or 0}, end={(start or 0) + _FEW}).",
+                size=size,
+            )
+        return await self.read_bytes(path, start, end)
+
     async def _artifact(self, path: str) -> str:
         data = await self._ledger.content(path.removeprefix(ARTIFACT))
         if data is None:
@@ -73,14 +103,8 @@ class Files:
         return data.decode(errors="replace")
 
     async def _read(self, name: str, part: Part | None) -> bytes:
-        try:
-            fd = self._workspace.open_read(name)
-        except NotFound:
-            self._ledger.saw(name, None)
-            self._ledger.record(FileRead(path=name, hash=None), name=name)
-            raise
-        with os.fdopen(fd, "rb") as file:
-            size = os.fstat(fd).st_size
+        with self._opened(name) as file:
+            size = os.fstat(file.fileno()).st_size
             limit = self._ledger.blob_limit
             if part is None and size > limit:
                 raise BadRequest(
@@ -93,9 +117,30 @@ class Files:
                 hash = digest(data)
             else:
                 data, hash = await asyncio.to_thread(scan_part, file.fileno(), part, limit, name)
-        self._ledger.saw(name, hash, data if part is None else None)
-        self._ledger.record(FileRead(path=name, hash=hash, size=size), name=name)
+        self._knows(name, hash, size, data if part is None else None)
         return data
+
+    def _opened(self, name: str) -> BinaryIO:
+        try:
+            return os.fdopen(self._workspace.open_read(name), "rb")
+        except NotFound as missing:
+            self._ledger.saw(name, None)
+            self._ledger.record(FileRead(path=name, hash=None), name=name)
+            raise NotFound(f"{missing}{self._meant(name)}", path=name) from None
+
+    def _meant(self, name: str) -> str:
+        """What there is of a similar name in that directory."""
+        folder, _, last = name.rpartition("/")
+        try:
+            there = [entry.name for entry in (self._workspace.root / folder).iterdir()]
+        except OSError:
+            return ""
+        close = [f"{folder}/{each}" if folder else each for each in get_close_matches(last, there, _MEANT)]
+        return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+    def _knows(self, name: str, hash: str, size: int, data: bytes | None) -> None:
+        self._ledger.saw(name, hash, data)
+        self._ledger.record(FileRead(path=name, hash=hash, size=size), name=name)
 
     # --- changing ------------------------------------------------------------------------------------------
 

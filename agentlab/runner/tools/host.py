@@ -34,6 +34,7 @@ from .files import Files
 from .grants import Grants
 from .ledger import BLOB_LIMIT, Ledger, Scope
 from .look import Look
+from .page import Page
 from .permit import Permit
 from .results import Change, Kept, Ran, granted_json
 from .runs import Command, Ended, Runs
@@ -120,6 +121,10 @@ class ToolHost:
             "ask": lambda a: gate.ask(a.question, tuple(a.options)),
             "say": self._say,
         }
+        self._paged: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "read": lambda a: self._files.page(a.path, a.start, a.end),
+            "read_bytes": lambda a: self._files.few_bytes(a.path, a.start, a.end),
+        }
 
     @property
     def hold(self) -> float | None:
@@ -151,18 +156,20 @@ class ToolHost:
         parent: str | None = None,
         vendor: JSON = None,
         queued: waits.Listener | None = None,
+        paged: bool = False,
     ) -> JSON:
         """Do one call as a driver brings it: arguments and result are JSON values. Bytes are base64 texts.
 
-        actor: the subagent that calls, where it is one. queued: told its place whenever it waits in a queue. Raises what the tool raises; every call is recorded with how
-        it ended, also one that makes no sense.
+        actor: the subagent that calls, where it is one. queued: told its place whenever it waits in a queue. paged: for a
+        model, so that a file comes as a `Page` of it. Raises what the tool raises; every call is recorded with how it
+        ended, also one that makes no sense.
         """
         name, args = aliases.ours(name, args)
         if name not in offered.TOOLS:
             known = ", ".join(tool.name for tool in self.catalogue())
             raise BadRequest(f"There is no tool {name!r}. There are: {known}.")
         with waits.told_to(queued):
-            result = await self._door(name, args, call_id, actor, span, parent, vendor)
+            result = await self._door(name, args, call_id, actor, span, parent, vendor, paged)
         return to_json(result)
 
     async def _door(
@@ -174,6 +181,7 @@ class ToolHost:
         span: str | None = None,
         parent: str | None = None,
         vendor: JSON = None,
+        paged: bool = False,
     ) -> Any:
         call = call_id or secrets.token_hex(8)
         span = span or call
@@ -184,8 +192,8 @@ class ToolHost:
         status, output, error = "ok", None, ""
         try:
             with self._ledger.within(Scope(actor=actor, span=span)):
-                result = await self._do(name, args)
-            output = await self._ledger.spill(to_json(result))
+                result = await self._do(name, args, paged)
+            output = await self._ledger.spill(result.text if isinstance(result, Page) else to_json(result))
             if isinstance(result, Ran) and result.timed_out:
                 status = "timeout"
         except asyncio.CancelledError:
@@ -204,13 +212,13 @@ class ToolHost:
                 dur_ns=time.monotonic_ns() - begun,
             )
 
-    async def _do(self, name: str, args: Mapping[str, JSON]) -> Any:
+    async def _do(self, name: str, args: Mapping[str, JSON], paged: bool) -> Any:
         if not self._allowed(name):
             raise Forbidden(f"The tool {name!r} is not among those of this agent: {', '.join(self.spec.tools or ())}.")
         checked = offered.check(name, args)
         await self._permit.check(name, args)
         try:
-            return await self._done[name](checked)
+            return await (self._done | (self._paged if paged else {}))[name](checked)
         except AgentlabError:
             raise
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -13,6 +13,11 @@ Part = tuple[Literal["lines", "bytes"], int, int | None]
 """Lines from 1, both inclusive; or bytes from 0, the end exclusive."""
 
 
+def pieces(fd: int) -> Iterator[bytes]:
+    while piece := os.read(fd, 1 << 20):
+        yield piece
+
+
 def scan_part(fd: int, part: Part | None, limit: int, name: str) -> tuple[bytes, str]:
     """A part of a file and the hash of all of it, in one pass and in bounded memory."""
     hasher = sha256()
@@ -20,7 +25,7 @@ def scan_part(fd: int, part: Part | None, limit: int, name: str) -> tuple[bytes,
     size = at = 0
     kind, first, last = part or ("bytes", 0, None)
     position = 1 if kind == "lines" else 0  # of the line, or the byte, that begins at `at`
-    while piece := os.read(fd, 1 << 20):
+    for piece in pieces(fd):
         hasher.update(piece)
         if kind == "bytes":
             stop = len(piece) if last is None else last - at
@@ -50,6 +55,6 @@ def _lines_within(piece: bytes, line: int, first: int, last: int | None) -> tupl
 
 def hash_of(fd: int) -> str:
     hasher = sha256()
-    while piece := os.read(fd, 1 << 20):
+    for piece in pieces(fd):
         hasher.update(piece)
     return hasher.hexdigest()

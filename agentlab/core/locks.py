@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from operator import attrgetter
 
 from msgspec import Struct
@@ -245,6 +246,15 @@ class LockTable:
         ticket.units = tuple(ticket.units[i] for i in keep)
         ticket.nodes = nodes_of(ticket.chains, ticket.mode)
         self._hang(ticket)
+
+    def copy(self, position: int) -> LockTable:
+        """The same tickets in a table of its own, as of log position `position`. Which grants have ended is left behind:
+        that is much, and only decisions ask for it (`touched` says yes)."""
+        new = LockTable(self.ended.maxlen or 1)
+        for ticket in self.tickets.values():
+            new.add(copy(ticket))
+        new.forgotten = position
+        return new
 
     def move(self, ticket: Ticket, key: tuple[int, ...]) -> None:
         """Give a waiting ticket another place."""

@@ -7,6 +7,7 @@ is not in the log (leases, who was seen when) lives beside the state, in the pla
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -91,6 +92,25 @@ class State:
             chains = self.chains(run_id, units)
             found = self._places[run_id, units, mode] = (chains, nodes_of(chains, mode))
         return found
+
+    def copy(self) -> State:
+        """The same in an object of its own: each goes on without the other. What is never changed in place is shared.
+
+        `changed` is empty in it, and which grants have ended is not known (`LockTable.copy`).
+        """
+        new = State()
+        new.position, new.token = self.position, self.token
+        new.runs = {key: copy(run) for key, run in self.runs.items()}
+        new.agents = {key: _agent_copy(agent) for key, agent in self.agents.items()}
+        new.tasks = {key: copy(task) for key, task in self.tasks.items()}
+        new.approvals = {key: copy(question) for key, question in self.approvals.items()}
+        new.runtimes, new.artifacts = self.runtimes.copy(), self.artifacts.copy()
+        new.locks = self.locks.copy(self.position)
+        new.asked = {key: new.approvals[key] for key in self.asked}
+        new.sessions = {agent: rules.copy() for agent, rules in self.sessions.items()}
+        new.revoked = {owner: taken.copy() for owner, taken in self.revoked.items()}
+        new.latest, new.requests, new.journals = self.latest.copy(), self.requests.copy(), self.journals.copy()
+        return new
 
     def forget_run(self, run_id: str) -> None:
         """Drop the rows of an ended run from memory. The log keeps them."""
@@ -465,6 +485,12 @@ class State:
     def _locks_changed(self, owner: str) -> None:
         for ticket in self.locks.by_owner.get(owner, ()):
             self.changed.add(("locks", str(ticket)))
+
+
+def _agent_copy(agent: Agent) -> Agent:
+    new = copy(agent)
+    new.usage, new.mail = agent.usage.copy(), agent.mail.copy()
+    return new
 
 
 _FOLDS: dict[type, Callable[[State, Event, Any], None]] = {

@@ -67,7 +67,7 @@ class GetBlob(Request, frozen=True, tag="get_blob"):
 
 
 class GetState(Request, frozen=True, tag="get_state"):
-    """Snapshot of all rows now; or of one run as it was after event `seq`."""
+    """Snapshot of all rows now; or of one run as it was after event `seq`, after the last where there is none so late."""
 
     run_id: str | None = None
     seq: int | None = None

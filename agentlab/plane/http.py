@@ -120,7 +120,7 @@ class Api:
         run_id = request.path_params["run_id"]
         row = self.engine.state.row("runs", run_id)
         if row is None:
-            row = (await history.state_at(self.engine.store, run_id)).row("runs", run_id)
+            row = (await self.plane.handler.history.state_at(run_id)).row("runs", run_id)
         return _json(row)
 
     async def run_state(self, request: Request) -> Response:

@@ -22,6 +22,11 @@ from agentlab.runner.tools import aliases, catalogue
             {"file_path": "a", "old_string": "x", "new_string": "y", "replace_all": True},
             ("edit", {"path": "a", "old": "x", "new": "y", "all": True}),
         ),
+        (
+            "MultiEdit",
+            {"file_path": "a", "edits": [{"old_string": "x", "new_string": "y", "replace_all": True}]},
+            ("multi_edit", {"path": "a", "edits": [{"old": "x", "new": "y", "all": True}]}),
+        ),
         ("Glob", {"pattern": "*.py"}, ("list", {"pattern": "*.py"})),
         ("Grep", {"pattern": "x+", "glob": "*.py"}, ("search", {"regex": "x+", "glob": "*.py"})),
     ],

@@ -97,9 +97,13 @@ async def test_what_is_offered_is_the_catalogue_with_hints(server: ToolServer, t
         await peer.say("tools/list", 2)
         tools = {tool["name"]: tool for tool in (await peer.answer(2))["result"]["tools"]}
     assert list(tools) == [spec.name for spec in tool_lab.hosts[0].catalogue()]
-    assert tools["read"]["annotations"] == {"readOnlyHint": True, "destructiveHint": False, "openWorldHint": False}
-    assert tools["edit"]["annotations"]["destructiveHint"] is True
-    assert tools["claim"]["annotations"] == {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False}
+    hints = {name: {hint for hint, is_so in tool["annotations"].items() if is_so} for name, tool in tools.items()}
+    assert hints["read"] == {"readOnlyHint", "idempotentHint"}
+    assert hints["edit"] == {"destructiveHint"}
+    assert hints["write"] == {"destructiveHint", "idempotentHint"}
+    assert hints["run"] == {"destructiveHint", "openWorldHint"}
+    assert hints["claim"] == set()
+    assert all(len(tool["annotations"]) == 4 for tool in tools.values()), "what is not said would be guessed"
     assert tools["edit"]["inputSchema"]["required"] == ["path", "old", "new"]
     assert server.listed.is_set()
 

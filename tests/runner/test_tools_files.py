@@ -320,6 +320,55 @@ async def test_parallel_calls_of_one_agent_do_not_refuse_each_other(tool_lab):
     assert len(gate.of(FileWrite)) == 6 and gate.grants() == ()
 
 
+# --- several edits at once ---------------------------------------------------------------------------------
+
+
+async def test_several_edits_are_one_change_each_made_in_what_those_before_it_left(tool_lab):
+    (tool_lab.root / "n.txt").write_text("one\ntwo\ntwo\nfour\n")
+    a, gate = tool_lab.agent("a")
+    edits = [{"old": "one", "new": "1"}, {"old": "two", "new": "2", "all": True}, {"old": "1\n2\n", "new": "12\n"}]
+    change = await a.multi_edit("n.txt", edits)
+    assert (tool_lab.root / "n.txt").read_text() == "12\n2\nfour\n"
+    assert (change.added, change.removed, len(gate.of(FileWrite))) == (2, 3, 1)
+    assert len(tool_lab.plane.tenures) == 1 and gate.grants() == ()
+
+
+@pytest.mark.parametrize(
+    ("edits", "error", "says"),
+    [
+        (
+            [{"old": "one", "new": "1"}, {"old": "three", "new": "3"}],
+            errors.PatchFailed,
+            r"Edit 2 of 2: .*not in n\.txt",
+        ),
+        (
+            [{"old": "o", "new": "0"}, {"old": "t", "new": "T"}],
+            errors.PatchFailed,
+            "Edit 1 of 2: .*2 times.*lines 1, 2",
+        ),
+        ([{"old": "one", "new": "1"}, {"old": "one", "new": "2"}], errors.PatchFailed, "Edit 2 of 2: "),
+        ([{"old": "one", "new": "one"}], errors.BadRequest, "Edit 1 of 1: .*the same.*Nothing was changed"),
+        ([], errors.BadRequest, "multi_edit: .*length"),
+        ([{"old": "", "new": "x"}], errors.BadRequest, "multi_edit: .*length"),
+    ],
+)
+async def test_the_first_edit_that_fails_is_named_and_nothing_is_written(tool_lab, edits, error, says):
+    (tool_lab.root / "n.txt").write_text("one\ntwo\n")
+    a, gate = tool_lab.agent("a")
+    with pytest.raises(error, match=says):
+        await a.multi_edit("n.txt", edits)
+    assert (tool_lab.root / "n.txt").read_text() == "one\ntwo\n" and gate.of(FileWrite) == []
+
+
+async def test_several_edits_of_two_agents_are_made_one_after_the_other(tool_lab):
+    (tool_lab.root / "n.txt").write_text("".join(f"line {number}\n" for number in range(10)))
+    (a, _), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    mine = [{"old": f"line {number}\n", "new": f"a {number}\n"} for number in range(0, 10, 2)]
+    yours = [{"old": f"line {number}\n", "new": f"b {number}\n"} for number in range(1, 10, 2)]
+    await asyncio.gather(a.multi_edit("n.txt", mine), b.multi_edit("n.txt", yours))
+    assert (tool_lab.root / "n.txt").read_text() == "".join(f"{'ab'[n % 2]} {n}\n" for n in range(10))
+
+
 # --- the door ----------------------------------------------------------------------------------------------
 
 
@@ -386,7 +435,7 @@ async def test_the_catalogue_is_limited_to_the_tools_of_the_spec(tool_lab):
         await a.write("n.txt", "x")
     everything = {tool.name: tool for tool in tool_lab.agent("b")[0].catalogue()}
     write = everything["write"]
-    assert write.schema["required"] == ["path", "data"] and write.schema["additionalProperties"] is False
+    assert write.schema["required"] == ["path", "data"]
     assert "read first" in write.description and not write.read_only and everything["read"].read_only
 
 

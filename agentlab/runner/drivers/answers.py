@@ -110,6 +110,7 @@ _SHORT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "read": _page,
     "write": _change,
     "edit": _change,
+    "multi_edit": _change,
     "patch": _change,
     "delete": _change,
     "move": _change,

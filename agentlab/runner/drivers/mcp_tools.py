@@ -65,7 +65,10 @@ def _offer(spec: ToolSpec, tools: ToolHost, ids: CallIds) -> SdkMcpTool[Any]:
             return _text(str(error), is_error=True)
         return _text(as_text(spec.name, output))
 
-    hints = ToolAnnotations(readOnlyHint=spec.read_only, maxResultSizeChars=_RESULT_CHARS)
+    hints = ToolAnnotations(
+        readOnlyHint=spec.read_only, destructiveHint=spec.destructive, idempotentHint=spec.idempotent,
+        openWorldHint=spec.open_world, maxResultSizeChars=_RESULT_CHARS,
+    )  # fmt: skip
     return SdkMcpTool(spec.name, spec.description, spec.schema, handle, hints)
 
 

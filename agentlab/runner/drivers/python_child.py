@@ -83,6 +83,9 @@ class Tools:
     def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Record:
         return Record(self._call("edit", path=path, old=old, new=new, all=all))
 
+    def multi_edit(self, path: str, edits: Any) -> Record:
+        return Record(self._call("multi_edit", path=path, edits=[dict(edit) for edit in edits]))
+
     def patch(self, path: str, diff: str) -> Record:
         return Record(self._call("patch", path=path, diff=diff))
 

@@ -15,6 +15,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "read": ("path", "start", "end"),
     "write": ("path", "data"),
     "edit": ("path", "old", "new"),
+    "multi_edit": ("path", "edits"),
     "patch": ("path", "diff"),
     "delete": ("path",),
     "move": ("path", "to"),

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 SERVER: Final = "lab"
 """Its name in the configuration of every agent: `mcp__lab__read`, `mcp_lab_read` or `lab_read` is our `read`."""
 
-_HARMLESS: Final = frozenset({"claim", "release", "plan", "ask", "say", "artifact", "todo", "approve"})
-"""Not read-only, but they change nothing that another agent could miss."""
-
 INSTRUCTIONS: Final = """\
 You work in a workspace that other agents change at the same time. Its files and programs are reached by the tools of \
 the server `lab` only (read, edit, write, run, ...); name paths relative to the workspace.
@@ -49,8 +46,9 @@ def listing(specs: Iterable[ToolSpec]) -> Message:
 def _tool(spec: ToolSpec) -> Message:
     hints = {
         "readOnlyHint": spec.read_only,
-        "destructiveHint": not spec.read_only and spec.name not in _HARMLESS,
-        "openWorldHint": False,
+        "destructiveHint": spec.destructive,
+        "idempotentHint": spec.idempotent,
+        "openWorldHint": spec.open_world,
     }
     return {
         "name": spec.name,

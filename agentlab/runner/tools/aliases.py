@@ -13,6 +13,8 @@ NAMES: dict[str, str] = {
     "write_file": "write",
     "Edit": "edit",
     "replace": "edit",
+    "MultiEdit": "multi_edit",
+    "multiedit": "multi_edit",
     "Glob": "list",
     "glob": "list",
     "LS": "list",
@@ -26,19 +28,20 @@ NAMES: dict[str, str] = {
 
 _PATH = {"file_path": "path", "filePath": "path", "absolute_path": "path"}
 _DIRECTORY = {"dir_path": "path"}
+_REPLACEMENT = {
+    "old_string": "old",
+    "oldString": "old",
+    "new_string": "new",
+    "newString": "new",
+    "replace_all": "all",
+    "replaceAll": "all",
+}
 
 ARGUMENTS: dict[str, dict[str, str]] = {
     "read": _PATH,
     "write": {**_PATH, "content": "data"},
-    "edit": {
-        **_PATH,
-        "old_string": "old",
-        "oldString": "old",
-        "new_string": "new",
-        "newString": "new",
-        "replace_all": "all",
-        "replaceAll": "all",
-    },
+    "edit": {**_PATH, **_REPLACEMENT},
+    "multi_edit": _PATH,
     "delete": _PATH,
     "list": _DIRECTORY,
     "search": {**_DIRECTORY, "pattern": "regex", "include": "glob"},
@@ -48,12 +51,30 @@ ARGUMENTS: dict[str, dict[str, str]] = {
 def ours(name: str, args: Mapping[str, JSON]) -> tuple[str, dict[str, JSON]]:
     """A call in our own words. What is unknown, or given in both spellings, stays as it is and is refused later."""
     name = NAMES.get(name, name)
-    table = ARGUMENTS.get(name, {})
+    out = _renamed(args, ARGUMENTS.get(name, {}))
+    match name:
+        case "read":
+            return name, _lines(out)
+        case "multi_edit":
+            return name, _each(out, "edits", _REPLACEMENT)
+        case _:
+            return name, out
+
+
+def _renamed(args: Mapping[str, JSON], table: Mapping[str, str]) -> dict[str, JSON]:
     out: dict[str, JSON] = {}
     for key, value in args.items():
         known = table.get(key, key)
         out[key if known in out or (known != key and known in args) else known] = value
-    return name, _lines(out) if name == "read" else out
+    return out
+
+
+def _each(args: dict[str, JSON], key: str, table: Mapping[str, str]) -> dict[str, JSON]:
+    """The objects in a list of them renamed, where it is one."""
+    items = args.get(key)
+    if not isinstance(items, list | tuple):
+        return args
+    return {**args, key: [_renamed(item, table) if isinstance(item, Mapping) else item for item in items]}
 
 
 def _lines(args: dict[str, JSON]) -> dict[str, JSON]:

@@ -31,8 +31,9 @@ class Args(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
 
 
 class Read(Args, frozen=True):
-    """Read a text file of the workspace. Returns its content unchanged. For a part of it give start and end, line numbers
-    from 1, both inclusive. Read a file before you write over it. 'artifact:HASH' as path reads a stored output."""
+    """Read a text file of the workspace, before you change it or write over it. Lines come with their numbers, which are no
+    part of the text, about 2,000 at a time: for another part give start and end. 'artifact:HASH' as path reads a stored
+    output."""
 
     path: Path
     start: Annotated[Line, Meta(description="First line, from 1.")] | None = None
@@ -40,7 +41,7 @@ class Read(Args, frozen=True):
 
 
 class ReadBytes(Args, frozen=True):
-    """Read any file, or the bytes from start up to but not including end, as base64."""
+    """Read a file that is no text, or its bytes from start up to but not including end, as base64."""
 
     path: Path
     start: Annotated[int, Meta(ge=0)] | None = None
@@ -74,21 +75,36 @@ class Edit(Args, frozen=True):
     all: Annotated[bool, Meta(description="Replace every occurrence.")] = False
 
 
+class Replacement(Args, frozen=True):
+    old: Annotated[str, Meta(description="The exact text to replace.", min_length=1)]
+    new: str
+    all: Annotated[bool, Meta(description="Replace every occurrence.")] = False
+
+
+class MultiEdit(Args, frozen=True):
+    """Make several replacements in one file at once: all of them, or none if one fails. Each is made in what those before
+    it left, by the rules of edit. For more than one change to a file."""
+
+    path: Path
+    edits: Annotated[list[Replacement], Meta(min_length=1)]
+
+
 class Patch(Args, frozen=True):
-    """Apply a unified diff to one file. Context lines must match to the letter; nothing is applied by halves."""
+    """Apply a unified diff to one file, where you have one; edit is easier to get right. Context lines must match to the
+    letter; nothing is applied by halves."""
 
     path: Path
     diff: Annotated[str, Meta(description="Unified diff with @@ -start,count +start,count @@ headers.")]
 
 
 class Delete(Args, frozen=True):
-    """Delete a file."""
+    """Delete one file. For a folder use run with ['rm', ...] and name it in writes."""
 
     path: Path
 
 
 class Move(Args, frozen=True):
-    """Move or rename a file. Nothing may exist at the new place."""
+    """Move or rename a file, rather than write it anew. Nothing may exist at the new place."""
 
     path: Path
     to: Path
@@ -169,18 +185,25 @@ class Ask(Args, frozen=True):
 
 
 class Say(Args, frozen=True):
-    """Tell the people who watch something."""
+    """Tell the people who watch something that they should know now."""
 
     text: str
 
 
 class ToolSpec(Struct, frozen=True):
-    """A tool as it is offered to a model. `schema`: JSON schema of its arguments."""
+    """A tool as it is offered to a model. `schema`: JSON schema of its arguments.
+
+    read_only: it changes nothing. destructive: it may take away what was there. idempotent: the same call once more
+    changes nothing more. open_world: it may reach beyond the workspace.
+    """
 
     name: str
     description: str
     schema: dict[str, JSON]
     read_only: bool
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = False
 
 
 TOOLS: dict[str, type[Args]] = {
@@ -188,6 +211,7 @@ TOOLS: dict[str, type[Args]] = {
     "read_bytes": ReadBytes,
     "write": Write,
     "edit": Edit,
+    "multi_edit": MultiEdit,
     "patch": Patch,
     "delete": Delete,
     "move": Move,
@@ -203,14 +227,47 @@ TOOLS: dict[str, type[Args]] = {
 }
 
 READ_ONLY = frozenset({"read", "read_bytes", "list", "search"})
+HARMLESS = frozenset({"artifact", "claim", "release", "plan", "ask", "say"})
+"""Not read-only, but what they change is nobody's work."""
+IDEMPOTENT = READ_ONLY | {"write", "release", "plan"}
+OPEN_WORLD = frozenset({"run"})
 
 
 def spec_of(name: str) -> ToolSpec:
     args = TOOLS[name]
-    schema: dict[str, Any] = dict(msgspec.json.schema(args)["$defs"][args.__name__])
+    made: dict[str, Any] = msgspec.json.schema(args)
+    schema: dict[str, Any] = _plain(made["$defs"][args.__name__], made["$defs"])
     schema.pop("title", None)
     description = " ".join(str(schema.pop("description", "")).split())
-    return ToolSpec(name, description, schema, name in READ_ONLY)
+    return ToolSpec(
+        name,
+        description,
+        schema,
+        read_only=name in READ_ONLY,
+        destructive=name not in READ_ONLY | HARMLESS,
+        idempotent=name in IDEMPOTENT,
+        open_world=name in OPEN_WORLD,
+    )
+
+
+_DULL: tuple[tuple[str, JSON], ...] = (("additionalProperties", False), ("default", []), ("default", False))
+
+
+def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema that says no more than a model needs: without references, nulls that mean "not given" and their
+    like. Unknown arguments are refused by `check`, which names the known ones; a client's own check would not."""
+    match schema:
+        case {"$ref": str(name)}:
+            inner = _plain(definitions[name.rpartition("/")[2]], definitions)
+            return {key: value for key, value in inner.items() if key not in ("title", "description")}
+        case {"anyOf": [only, {"type": "null"}], "default": None}:
+            return _plain(only, definitions)
+        case dict():
+            return {key: _plain(value, definitions) for key, value in schema.items() if (key, value) not in _DULL}
+        case list():
+            return [_plain(each, definitions) for each in schema]
+        case _:
+            return schema
 
 
 def check(name: str, args: Mapping[str, JSON]) -> Args:

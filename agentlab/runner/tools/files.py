@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +23,7 @@ from .grants import Grants
 from .ledger import Ledger
 from .page import Page, page_of
 from .parts import Part, hash_of, pieces, scan_part
-from .replace import replaced
+from .replace import Replacement, all_replaced, replaced
 from .results import Change, digest
 from .texts import decode, encode, plain
 from .watch import Watch
@@ -155,6 +155,11 @@ class Files:
             return await self._put(
                 name, lambda now: encode(replaced(_text(now, name), old, new, all=all, name=name), name)
             )
+
+    async def multi_edit(self, path: str, edits: Sequence[Replacement]) -> Change:
+        name = self._workspace.locate(path).name
+        async with self._turn(name):
+            return await self._put(name, lambda now: encode(all_replaced(_text(now, name), edits, name=name), name))
 
     async def patch(self, path: str, diff: str) -> Change:
         name = self._workspace.locate(path).name

@@ -106,6 +106,7 @@ class ToolHost:
             "read_bytes": lambda a: self._files.read_bytes(a.path, a.start, a.end),
             "write": lambda a: self._files.write(a.path, _bytes_of(a, a.path), base=a.base, overwrite=a.overwrite),
             "edit": lambda a: self._files.edit(a.path, a.old, a.new, all=a.all),
+            "multi_edit": lambda a: self._files.multi_edit(a.path, a.edits),
             "patch": lambda a: self._files.patch(a.path, a.diff),
             "delete": lambda a: self._files.delete(a.path),
             "move": lambda a: self._files.move(a.path, a.to),
@@ -250,6 +251,10 @@ class ToolHost:
     async def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Change:
         """Replace `old`, which must be there exactly once unless `all`. Raises PatchFailed, and as `write`."""
         return cast(Change, await self._door("edit", {"path": path, "old": old, "new": new, "all": all}))
+
+    async def multi_edit(self, path: str, edits: Iterable[Mapping[str, JSON]]) -> Change:
+        """Several edits, {"old", "new"} and perhaps "all" each: all or none. Raises as `edit`, naming the first that fails."""
+        return cast(Change, await self._door("multi_edit", {"path": path, "edits": [dict(edit) for edit in edits]}))
 
     async def patch(self, path: str, diff: str) -> Change:
         """Apply a unified diff. Raises PatchFailed, and as `write`."""

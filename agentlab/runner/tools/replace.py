@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import Protocol
 
 from agentlab.errors import BadRequest, PatchFailed
 
@@ -11,6 +13,15 @@ _SHOWN = 12  # lines of the file that an error shows
 _WIDTH = 200  # characters of a line that an error shows
 _COMPARED = 2_000  # lines that are looked at for likeness; beyond that a search would hold up the loop
 _ALIKE = 0.6  # likeness of two lines, 0 to 1, below which nothing is shown; difflib's own "close match"
+
+
+class Replacement(Protocol):
+    @property
+    def old(self) -> str: ...
+    @property
+    def new(self) -> str: ...
+    @property
+    def all(self) -> bool: ...
 
 
 def replaced(text: str, old: str, new: str, *, all: bool, name: str) -> str:
@@ -29,6 +40,17 @@ def replaced(text: str, old: str, new: str, *, all: bool, name: str) -> str:
             hunk=old,
         )
     return text.replace(old, new)
+
+
+def all_replaced(text: str, edits: Sequence[Replacement], *, name: str) -> str:
+    """The replacements made one after the other. Raises as `replaced`, naming the first that cannot be made."""
+    for number, edit in enumerate(edits, 1):
+        try:
+            text = replaced(text, edit.old, edit.new, all=edit.all, name=name)
+        except (BadRequest, PatchFailed) as error:
+            which = f"Edit {number} of {len(edits)}: {error} Nothing was changed."
+            raise (BadRequest(which) if isinstance(error, BadRequest) else PatchFailed(which, hunk=edit.old)) from None
+    return text
 
 
 def _places(text: str, old: str, count: int) -> str:

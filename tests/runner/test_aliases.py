@@ -27,7 +27,12 @@ from agentlab.runner.tools import aliases, catalogue
             {"file_path": "a", "edits": [{"old_string": "x", "new_string": "y", "replace_all": True}]},
             ("multi_edit", {"path": "a", "edits": [{"old": "x", "new": "y", "all": True}]}),
         ),
-        ("Glob", {"pattern": "*.py"}, ("list", {"pattern": "*.py"})),
+        ("Glob", {"pattern": "*.py"}, ("glob", {"pattern": "*.py"})),
+        (
+            "Grep",
+            {"pattern": "x", "output_mode": "files_with_matches", "-i": True, "-C": 2, "head_limit": 9},
+            ("search", {"regex": "x", "mode": "files", "ignore_case": True, "context": 2, "limit": 9}),
+        ),
         ("Grep", {"pattern": "x+", "glob": "*.py"}, ("search", {"regex": "x+", "glob": "*.py"})),
     ],
 )

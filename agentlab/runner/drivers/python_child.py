@@ -98,8 +98,11 @@ class Tools:
     def list(self, path: str = ".", pattern: str | None = None) -> Any:
         return self._call("list", path=path, pattern=pattern)
 
-    def search(self, regex: str, path: str = ".", glob: str | None = None) -> Any:
-        return self._call("search", regex=regex, path=path, glob=glob)
+    def glob(self, pattern: str, path: str = ".", **options: Any) -> Any:
+        return self._call("glob", pattern=pattern, path=path, **options)
+
+    def search(self, regex: str, path: str = ".", glob: str | None = None, **options: Any) -> Any:
+        return self._call("search", regex=regex, path=path, glob=glob, **options)
 
     def run(self, argv: Any, **options: Any) -> Record:
         argv = argv if isinstance(argv, str) else [str(a) for a in argv]

@@ -20,6 +20,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "delete": ("path",),
     "move": ("path", "to"),
     "list": ("path", "pattern"),
+    "glob": ("pattern", "path"),
     "search": ("regex", "path", "glob"),
     "artifact": ("name", "data", "kind"),
     "ask": ("question",),

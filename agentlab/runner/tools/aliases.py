@@ -15,8 +15,7 @@ NAMES: dict[str, str] = {
     "replace": "edit",
     "MultiEdit": "multi_edit",
     "multiedit": "multi_edit",
-    "Glob": "list",
-    "glob": "list",
+    "Glob": "glob",
     "LS": "list",
     "list_directory": "list",
     "Grep": "search",
@@ -44,7 +43,16 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "multi_edit": _PATH,
     "delete": _PATH,
     "list": _DIRECTORY,
-    "search": {**_DIRECTORY, "pattern": "regex", "include": "glob"},
+    "glob": _DIRECTORY,
+    "search": {
+        **_DIRECTORY,
+        "pattern": "regex",
+        "include": "glob",
+        "output_mode": "mode",
+        "head_limit": "limit",
+        "-i": "ignore_case",
+        "-C": "context",
+    },
 }
 
 
@@ -55,6 +63,8 @@ def ours(name: str, args: Mapping[str, JSON]) -> tuple[str, dict[str, JSON]]:
     match name:
         case "read":
             return name, _lines(out)
+        case "search" if out.get("mode") == "files_with_matches":
+            return name, {**out, "mode": "files"}
         case "multi_edit":
             return name, _each(out, "edits", _REPLACEMENT)
         case _:

@@ -15,6 +15,8 @@ from agentlab.errors import BadRequest
 Path = Annotated[str, Meta(description="Path relative to the workspace root.")]
 Line = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1, description="At most so many.")]
+Ignored = Annotated[bool, Meta(description="Also what .gitignore names.")]
 Encoding = Annotated[
     Literal["utf-8", "base64"], Meta(description="How `data` is given; base64 is for content that is no text.")
 ]
@@ -111,18 +113,36 @@ class Move(Args, frozen=True):
 
 
 class List(Args, frozen=True):
-    """List a directory; directories end with '/'. With a pattern, such as '**/*.py', find files below it."""
+    """See what is in a directory; directories end with '/'. With a pattern, all files below it that match."""
 
     path: Path = "."
-    pattern: Annotated[str, Meta(description="Glob; ** crosses directories.")] | None = None
+    pattern: Annotated[str, Meta(description="As that of glob.")] | None = None
+
+
+class Glob(Args, frozen=True):
+    """Find files by their names, when you know what they are called. What .gitignore names is left out."""
+
+    pattern: Annotated[
+        str, Meta(min_length=1, description="Such as '*.py' at any depth, 'src/**/*.{ts,tsx}'. ** crosses directories.")
+    ]
+    path: Path = "."
+    sort: Literal["name", "newest"] = "name"
+    limit: Count = 500
+    ignored: Ignored = False
 
 
 class Search(Args, frozen=True):
-    """Search file contents for a regular expression. Returns lines as 'path:line:text'."""
+    """Search file contents for a regular expression, when you know what is in them. Answers 'path:line:text'; with mode
+    files the paths alone, with count 'path:lines'. What .gitignore names is left out."""
 
     regex: Annotated[str, Meta(min_length=1)]
     path: Path = "."
-    glob: Annotated[str, Meta(description="Only files whose name or path matches, such as '*.py'.")] | None = None
+    glob: Annotated[str, Meta(description="Only files that match, such as '*.py'.")] | None = None
+    mode: Literal["content", "files", "count"] = "content"
+    context: Annotated[int, Meta(ge=0, le=50, description="Lines to show around each.")] = 0
+    ignore_case: bool = False
+    limit: Count | None = None
+    ignored: Ignored = False
 
 
 class Run(Args, frozen=True):
@@ -216,6 +236,7 @@ TOOLS: dict[str, type[Args]] = {
     "delete": Delete,
     "move": Move,
     "list": List,
+    "glob": Glob,
     "search": Search,
     "run": Run,
     "artifact": Artifact,
@@ -226,7 +247,7 @@ TOOLS: dict[str, type[Args]] = {
     "say": Say,
 }
 
-READ_ONLY = frozenset({"read", "read_bytes", "list", "search"})
+READ_ONLY = frozenset({"read", "read_bytes", "list", "glob", "search"})
 HARMLESS = frozenset({"artifact", "claim", "release", "plan", "ask", "say"})
 """Not read-only, but what they change is nobody's work."""
 IDEMPOTENT = READ_ONLY | {"write", "release", "plan"}

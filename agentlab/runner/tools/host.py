@@ -38,8 +38,10 @@ from .page import Page
 from .permit import Permit
 from .results import Change, Kept, Ran, granted_json
 from .runs import Command, Ended, Runs
+from .search import Search, Wanted
 from .shadow import Shadow
 from .texts import encode
+from .walk import Walk
 from .watch import Watch
 
 Names = list[str]
@@ -89,7 +91,9 @@ class ToolHost:
         self.around = Around(self._ledger, self._grants, self._watch)
         """For drivers: around what the agent's own program does by itself, where its boundary lets it."""
         self._files = Files(self.workspace, self._ledger, self._grants, fences, self._watch)
-        self._look = Look(self.workspace, ignore=rules.ignore, env={**env, AGENT_VARIABLE: gate.owner})
+        walk = Walk(self.workspace, rules.ignore)
+        self._look = Look(self.workspace, walk)
+        self._search = Search(self.workspace, walk, env={**env, AGENT_VARIABLE: gate.owner})
         self._runs = Runs(
             self.workspace,
             self._ledger,
@@ -111,7 +115,10 @@ class ToolHost:
             "delete": lambda a: self._files.delete(a.path),
             "move": lambda a: self._files.move(a.path, a.to),
             "list": lambda a: self._look.list(a.path, a.pattern),
-            "search": lambda a: self._look.search(a.regex, a.path, a.glob),
+            "glob": lambda a: self._look.glob(a.pattern, a.path, sort=a.sort, limit=a.limit, everything=a.ignored),
+            "search": lambda a: self._search(
+                Wanted(a.regex, a.mode, a.context, a.ignore_case), a.path, a.glob, limit=a.limit, everything=a.ignored
+            ),
             "run": lambda a: self._runs.run(
                 a.argv, writes=a.writes, unit=a.unit, timeout=a.timeout, env=a.env, cwd=a.cwd, stdin=a.stdin
             ),
@@ -269,8 +276,13 @@ class ToolHost:
     async def list(self, path: str = ".", pattern: str | None = None) -> Names:
         return cast(Names, await self._door("list", _given(path=path, pattern=pattern)))
 
-    async def search(self, regex: str, path: str = ".", glob: str | None = None) -> Names:
-        return cast(Names, await self._door("search", _given(regex=regex, path=path, glob=glob)))
+    async def glob(self, pattern: str, path: str = ".", **options: JSON) -> Names:
+        """Files by name. options: sort ("name" | "newest"), limit, ignored (also what a `.gitignore` names)."""
+        return cast(Names, await self._door("glob", _given(pattern=pattern, path=path, **options)))
+
+    async def search(self, regex: str, path: str = ".", glob: str | None = None, **options: JSON) -> Names:
+        """Lines that match. options: mode ("content" | "files" | "count"), context, ignore_case, limit, ignored."""
+        return cast(Names, await self._door("search", _given(regex=regex, path=path, glob=glob, **options)))
 
     async def run(
         self,

@@ -1,60 +1,57 @@
-"""Looking around: lists and searches. They change nothing, need no grant, and their answers are bounded."""
+"""Looking around: what is in a directory, and files by their names. Needs no grant; answers are bounded."""
 
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import os
-import re
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Literal
 
-from agentlab import processes
-from agentlab.errors import AgentTimeout, BadRequest, NotFound
 from agentlab.paths import Workspace
+
+from .patterns import glob_regex
+from .walk import Walk
 
 Names = list[str]  # the class below has a method `list`
 
 MAX_NAMES = 5_000
-MAX_MATCHES = 1_000
-_MAX_BYTES = 1024 * 1024  # of search output
-_PATIENCE = 60.0  # s that a search may take
-_GREP = Path(__file__).with_name("grep.py")
 
 
 class Look:
-    def __init__(self, workspace: Workspace, *, ignore: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, workspace: Workspace, walk: Walk) -> None:
         self._workspace = workspace
-        self._ignore = tuple(ignore)
-        self._env = dict(env)
+        self._walk = walk
 
     async def list(self, path: str = ".", pattern: str | None = None) -> Names:
         """Entries of a directory, or files below it that match, relative to the workspace. The last item says if more."""
         name = self._workspace.locate(path).name
-        found = await asyncio.to_thread(self._entries if pattern is None else self._files, name, pattern or "")
-        more = len(found) - MAX_NAMES
-        return found if more <= 0 else [*found[:MAX_NAMES], f"[... {more} more; give a narrower path or pattern]"]
+        if pattern is None:
+            return _at_most(MAX_NAMES, await asyncio.to_thread(self._entries, name))
+        return await self.glob(pattern, path, limit=MAX_NAMES, everything=True)
 
-    async def search(self, regex: str, path: str = ".", glob: str | None = None) -> Names:
-        """Lines as "path:line:text", by path and line. The last item says if there were more."""
-        try:
-            re.compile(regex)
-        except re.error as error:
-            raise BadRequest(f"{regex!r} is no regular expression: {error}.") from None
+    async def glob(
+        self,
+        pattern: str,
+        path: str = ".",
+        *,
+        sort: Literal["name", "newest"] = "name",
+        limit: int = MAX_NAMES,
+        everything: bool = False,
+    ) -> Names:
+        """Files below a directory that match, relative to the workspace. The last item says if there were more."""
         name = self._workspace.locate(path).name
-        if self._workspace.root.joinpath(name).exists() is False:
-            raise NotFound(f"There is no {name!r} to search in. Use list to see what there is.")
-        argv = search_argv(shutil.which("rg"), regex, name, glob, self._ignore)
-        out = await self._collect(argv)
-        lines = [parsed for line in out.split("\n") if (parsed := _parsed(line))]
-        if len(lines) <= MAX_MATCHES and len(out) < _MAX_BYTES:
-            return lines
-        return [*lines[:MAX_MATCHES], "[... more lines match; give a narrower pattern, path or glob]"]
+        root = f"{self._workspace.root}/"
+        if pattern.startswith(root):
+            name, pattern = ".", pattern.removeprefix(root)
+        wanted = glob_regex(pattern)
+        start = 0 if name == "." else len(name) + 1
+        entries = await asyncio.to_thread(self._walk.files, name, everything=everything)
+        found = [entry for entry in entries if wanted.fullmatch(entry.name[start:])]
+        if sort == "newest":
+            found.sort(key=lambda entry: -entry.mtime)
+        return _at_most(limit, [entry.shown for entry in found])
 
-    def _entries(self, name: str, _: str) -> Names:
-        fd = self._open(name)
+    def _entries(self, name: str) -> Names:
+        fd = self._workspace.open_dir(name)
         try:
             with os.scandir(fd) as entries:
                 names = [e.name + ("/" if e.is_dir(follow_symlinks=False) else "") for e in entries]
@@ -63,98 +60,7 @@ class Look:
         prefix = "" if name == "." else f"{name}/"
         return sorted(prefix + n for n in names)
 
-    def _files(self, name: str, pattern: str) -> Names:
-        wanted = glob_regex(pattern)
-        prefix = "" if name == "." else f"{name}/"
-        found = []
-        fd = self._open(name)
-        try:
-            for directory, inner, names, _ in os.fwalk(".", dir_fd=fd):
-                inner[:] = [d for d in inner if not any(fnmatch.fnmatchcase(d, i) for i in self._ignore)]
-                below = "" if directory == "." else f"{directory[2:]}/"
-                found += [prefix + below + n for n in names if wanted.fullmatch(below + n)]
-        finally:
-            os.close(fd)
-        return sorted(found)
 
-    def _open(self, name: str) -> int:
-        return self._workspace.open_dir(name)
-
-    async def _collect(self, argv: Sequence[str]) -> str:
-        """What a search prints, up to our bound; it is ended at the bound, and when its time is over."""
-        child = processes.spawn(argv, cwd=self._workspace.root, env=self._env)
-        out, err = bytearray(), bytearray()
-        full = asyncio.Event()
-
-        async def take(data: bytes) -> None:
-            out.extend(data[: _MAX_BYTES - len(out)])
-            if len(out) >= _MAX_BYTES:
-                full.set()
-
-        async def complain(data: bytes) -> None:
-            err.extend(data[:2000])
-
-        async def read() -> bool:
-            pipes = ((child.stdout, take), (child.stderr, complain))
-            await asyncio.gather(*(processes.read_pipe(pipe, sink) for pipe, sink in pipes))
-            await child.wait()
-            return True
-
-        work, enough = asyncio.ensure_future(read()), asyncio.ensure_future(full.wait())
-        try:
-            done, _ = await asyncio.wait({work, enough}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            enough.cancel()
-            work.cancel()
-            await asyncio.shield(processes.end([child.pid], grace=0))
-            exit = await child.wait()
-            child.close_pipes()
-        if not done:
-            raise AgentTimeout(
-                f"The search took more than {_PATIENCE:.0f} s. Give a simpler pattern or a narrower path."
-            )
-        if exit.code not in (0, 1, None) and not out:
-            raise BadRequest(f"The search failed: {err.decode(errors='replace').strip()[-500:]}")
-        return out.decode(errors="replace")
-
-
-def search_argv(rg: str | None, regex: str, path: str, glob: str | None, ignore: Sequence[str]) -> list[str]:
-    """ripgrep where there is one, else our own; both pass over the same files and print the same lines."""
-    if rg is None:
-        return [sys.executable, "-I", "-S", str(_GREP), regex, path, glob or "", *ignore]
-    argv = [rg, "--no-config", "--no-ignore", "--hidden", "--color=never", "--no-heading", "--with-filename", "--null"]
-    argv += ["--line-number", "--sort=path", "--max-filesize=8M", "--max-columns=500", "--max-columns-preview"]
-    argv += [f"--glob=!{name}" for name in ignore]
-    if glob:
-        argv.append(f"--glob={glob}")
-    return [*argv, f"--regexp={regex}", "--", path]
-
-
-def glob_regex(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` stay within a directory, `**` crosses; a pattern without a slash matches names at any depth."""
-    if "/" not in pattern:
-        pattern = f"**/{pattern}"
-    out = []
-    at = 0
-    while at < len(pattern):
-        if pattern.startswith("**/", at):
-            out.append("(?:.*/)?")
-            at += 3
-        elif pattern.startswith("**", at):
-            out.append(".*")
-            at += 2
-        elif pattern[at] == "*":
-            out.append("[^/]*")
-            at += 1
-        elif pattern[at] == "?":
-            out.append("[^/]")
-            at += 1
-        else:
-            out.append(re.escape(pattern[at]))
-            at += 1
-    return re.compile("".join(out), re.DOTALL)
-
-
-def _parsed(line: str) -> str | None:
-    path, sep, rest = line.partition("\0")
-    return f"{path.removeprefix('./')}:{rest}" if sep else None
+def _at_most(limit: int, names: Names) -> Names:
+    more = len(names) - limit
+    return names if more <= 0 else [*names[:limit], f"[... {more} more; give a narrower path or pattern]"]

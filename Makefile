@@ -41,6 +41,7 @@ check: lint types layers ## style, types, layers
 test: check      ## all checks and all tests
 	@VENV="$(VENV)" bash scripts/labextension.sh || [ "$$CI" != true ]
 	@VENV="$(VENV)" bash scripts/agents.sh || [ "$$CI" != true ]
+	@bash scripts/browser.sh || [ "$$CI" != true ]
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)  # much of it waits: for locks, programs, browsers
 
 bench: $(STAMP)  ## ratios against named peers, as a table and as benchmarks/results/*.json

@@ -312,7 +312,9 @@ class State:
             agent.started = event.ts
         self._locks_changed(agent.agent)
         agent.status, agent.reason = status, body.reason
-        agent.runtime = body.runtime or agent.runtime
+        if body.runtime:
+            agent.runtime = body.runtime
+            self.changed.add(("runtimes", body.runtime))  # its row says how many slots are in use
         agent.place = body.place or agent.place
         agent.pid = body.pid or agent.pid
         agent.vendor_session = body.vendor_session or agent.vendor_session
@@ -328,6 +330,8 @@ class State:
             agent.usage = dict(body.usage)
         self.runs[event.run_id].live -= 1
         self.changed.add(("runs", event.run_id))
+        if agent.runtime:
+            self.changed.add(("runtimes", agent.runtime))
 
     def _message(self, event: Event, body: e.Message) -> None:
         if body.to and (agent := self.agents.get(body.to)) is not None and body.role == "user":

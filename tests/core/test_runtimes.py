@@ -68,6 +68,16 @@ def test_an_unknown_runtime_is_refused_with_those_that_exist(world: World) -> No
     assert text == "There is no runtime 'moon'. Runtimes: local."
 
 
+def test_its_row_changes_with_each_slot_that_is_taken_or_given_back(world: World) -> None:
+    register(world)
+    world.run("r", "/w")
+    world.state.take_changes()
+    agent = world.agent("a")
+    assert "local" in world.state.take_changes()["runtimes"]
+    world.finish(agent)
+    assert "local" in world.state.take_changes()["runtimes"]
+
+
 # --- health ----------------------------------------------------------------------------------------------------
 
 

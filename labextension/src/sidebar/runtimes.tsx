@@ -3,7 +3,7 @@ import React from 'react';
 import { runtimes, type ICliView, type IRuntimeView } from '../rows/runtimes';
 import { Glyph } from '../ui/glyphs';
 import { useHost, useView } from '../ui/host';
-import { Age, Empty } from '../ui/parts';
+import { Age, Empty, useRoving } from '../ui/parts';
 import { healthWord } from '../ui/words';
 
 /** Places where agents run, and how they are. */
@@ -11,26 +11,32 @@ export function Runtimes(): JSX.Element {
   const { trans } = useHost();
   const view = useView();
   const all = React.useMemo(() => runtimes(view.tables), [view.tables]);
+  const { active, onKeyDown, onFocus } = useRoving(all.map(runtime => runtime.key));
   if (!all.length) {
     return <Empty title={trans.__('No runtime is known.')}>{trans.__('The plane registers this machine when it starts. If that lasts, `agentlab doctor` says why.')}</Empty>;
   }
   return (
-    <div>
+    <div onKeyDown={onKeyDown} onFocus={onFocus}>
       {all.map(runtime => (
-        <Runtime key={runtime.key} runtime={runtime} />
+        <Runtime key={runtime.key} runtime={runtime} active={runtime.key === active} />
       ))}
     </div>
   );
 }
 
-const Runtime = React.memo(function Runtime(props: { runtime: IRuntimeView }): JSX.Element {
+const Runtime = React.memo(function Runtime(props: { runtime: IRuntimeView; active: boolean }): JSX.Element {
   const { trans } = useHost();
   const { runtime } = props;
   const found = runtime.clis.filter(cli => !cli.missing);
   const missing = runtime.clis.filter(cli => cli.missing);
   const online = runtime.health === 'online';
   return (
-    <article className="jp-agentlab-runtime" aria-label={trans.__('Runtime %1', runtime.name)}>
+    <article
+      className="jp-agentlab-runtime"
+      aria-label={trans.__('Runtime %1', runtime.name)}
+      data-row={runtime.key}
+      tabIndex={props.active ? 0 : -1}
+    >
       <header className="jp-agentlab-line">
         <Glyph name={online ? 'server' : 'warning'} className={online ? 'jp-agentlab-state-done' : 'jp-agentlab-state-failed'} />
         <span className="jp-agentlab-strong" title={runtime.host}>

@@ -103,10 +103,10 @@ export function Columns(props: { of: readonly string[] }): JSX.Element {
   );
 }
 
-/** Where there is nothing: what would be here, and how it comes here. */
+/** Where there is nothing: what would be here, and how it comes here. Reached with Tab: it may have to be scrolled. */
 export function Empty(props: { title: string; children?: React.ReactNode }): JSX.Element {
   return (
-    <div className="jp-agentlab-empty">
+    <div className="jp-agentlab-empty" tabIndex={0}>
       <div>{props.title}</div>
       {props.children && <div className="jp-agentlab-faint">{props.children}</div>}
     </div>

@@ -1,0 +1,218 @@
+"""JupyterLab as a person has it: a server process with its token and XSRF on, below a base URL, and a real Chromium before it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / "agentlab" / "labextension"
+TOKEN = "sesame"
+BASE = "/user/x/"
+DEADLINE = 90.0  # s
+SIZE = (1440, 900)
+
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification.jupyterlab-settings": '{"fetchNews": "false", "checkForUpdates": false}',
+}
+"""Nothing pops up that is not ours."""
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-color-profile=srgb",
+]  # fmt: skip
+"""Nothing is fetched from outside, and no root user's sandbox is asked for."""
+
+
+def why_not() -> str:
+    """What is missing for a real browser here, and what to do about it; empty: nothing."""
+    if chromium() is None:
+        return "no Chromium here; as root: bash scripts/browser.sh"
+    if not (BUILT / "package.json").is_file():
+        return "the extension is not built; `make labextension` does that"
+    return ""
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@dataclass
+class Server:
+    """A `jupyter lab` process. `home`: of the plane that its gateway finds or starts."""
+
+    url: str
+    home: Path
+    files: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lab_url(self, *, reset: bool = True) -> str:
+        return f"{self.url}lab?token={quote(TOKEN)}{'&reset' if reset else ''}"
+
+
+@contextlib.contextmanager
+def serve(base: Path, home: Path, *, settings: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server with nothing of the machine's Jupyter. settings: overrides of JupyterLab, as file of its plugin's name to JSON."""
+    files = base / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    share = base / "share" / "labextensions"
+    share.mkdir(parents=True, exist_ok=True)
+    if not (share / "agentlab").exists():
+        (share / "agentlab").symlink_to(BUILT)
+    for name, text in {**SETTINGS, **(settings or {})}.items():
+        path = base / "config" / "lab" / "user-settings" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AGENTLAB_", "JUPYTER_"))},
+        "HOME": str(base), "IPYTHONDIR": str(base / "ipython"), "JUPYTER_CONFIG_DIR": str(base / "config"),
+        "JUPYTER_DATA_DIR": str(base / "data"), "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
+        "JUPYTER_PATH": str(base / "share"), "JUPYTERLAB_SETTINGS_DIR": str(base / "config" / "lab" / "user-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces"), "JUPYTER_NO_CONFIG": "0", "AGENTLAB_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "JUPYTER_TOKEN": TOKEN,
+    }  # fmt: skip
+    port = free_port()
+    argv = [
+        sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--ServerApp.base_url={BASE}", f"--ServerApp.root_dir={files}",
+        "--ServerApp.jpserver_extensions={'agentlab': True}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    log = base / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(argv, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=files, start_new_session=True)  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}{BASE}"
+        wait_for_server(process, f"{url}api?token={TOKEN}", log)
+        yield Server(url, home, files, process, log)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            with opener.open(url, timeout=10):
+                return
+        except (urllib.error.URLError, OSError):
+            gone = process.poll() is not None
+            assert not gone and time.monotonic() < deadline, f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=chromium(), args=FLAGS, headless=True)
+        try:
+            yield chrome
+        finally:
+            chrome.close()
+
+
+@dataclass
+class Lab:
+    """A page with JupyterLab in it, seen as a person sees it."""
+
+    page: Page
+    server: Server
+    errors: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        self.page.goto(self.server.lab_url(), wait_until="load")
+        self.page.locator("#jp-main-dock-panel").wait_for(timeout=DEADLINE * 1000)
+        self.page.locator(".jp-SideBar .lm-TabBar-tab[title^=agentlab]").wait_for()
+
+    @property
+    def tab(self) -> Locator:
+        return self.page.locator(".jp-SideBar .lm-TabBar-tab[title^=agentlab]")
+
+    @property
+    def panel(self) -> Locator:
+        return self.page.locator("#agentlab-panel")
+
+    def show_panel(self) -> None:
+        if not self.panel.is_visible():
+            self.tab.click()
+        self.panel.wait_for()
+
+    def section(self, name: str) -> Locator:
+        return self.panel.locator(f".jp-agentlab-section-{name}")
+
+    def agent(self, name: str) -> Locator:
+        return self.section("agents").locator(".jp-agentlab-agent").filter(
+            has=self.page.locator(".jp-agentlab-strong", has_text=name)
+        )  # fmt: skip
+
+    def button(self, name: str, within: Locator | None = None) -> Locator:
+        return (within or self.page).get_by_role("button", name=name, exact=True)
+
+    @property
+    def console(self) -> Locator:
+        return self.page.locator(".jp-agentlab-console:visible")
+
+    def dark(self) -> None:
+        """The theme of the Settings menu, by the command behind it."""
+        self.run("apputils:change-theme", {"theme": "JupyterLab Dark"})
+        self.page.locator('body[data-jp-theme-light="false"]').wait_for(state="attached")
+
+    def run(self, command: str, args: dict[str, object] | None = None) -> None:
+        """A command of JupyterLab, as the palette would. Needs `--expose-app-in-browser`."""
+        self.page.evaluate(
+            "([id, args]) => window.jupyterapp.commands.execute(id, args).then(() => null)", [command, args or {}]
+        )
+
+
+@contextlib.contextmanager
+def visit(chrome: Browser, server: Server) -> Iterator[Lab]:
+    """A fresh profile with JupyterLab open. Errors of the page are kept in `errors`."""
+    context = chrome.new_context(
+        viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light", reduced_motion="reduce"
+    )
+    context.set_default_timeout(float(os.environ.get("BROWSER_TIMEOUT", DEADLINE)) * 1000)
+    page = context.new_page()
+    lab = Lab(page, server)
+    page.on("pageerror", lambda error: lab.errors.append(str(error)))
+    try:
+        lab.open()
+        yield lab
+    except BaseException:
+        with contextlib.suppress(Exception):
+            page.screenshot(path=str(server.log.parent / "failed.png"))
+        raise
+    finally:
+        context.close()

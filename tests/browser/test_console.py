@@ -1,0 +1,106 @@
+"""The run console in a real browser: a run from its first event to its last, and everything that can be read of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+import agentlab
+
+from .lab import Lab
+
+
+@pytest.fixture
+def run(lab: agentlab.Lab, work: Path) -> agentlab.Run:
+    """Two agents after one another at a file, and a command."""
+    run = lab.run(f"film-{work.name[-8:]}", workdir=work)
+    run.spawn("script", name="ann", steps=[{"write": ["a.py", "x = 1\n"]}, {"run": ["echo", "hi there"]}, {"say": "written"}]).wait(60)  # fmt: skip
+    run.spawn("script", name="ben", steps=[{"edit": ["a.py", "1", "2"]}, {"say": "changed"}]).wait(60)
+    return run
+
+
+@pytest.fixture
+def console(page: Lab, run: agentlab.Run) -> Lab:
+    page.section("agents").get_by_text(run.name).first.wait_for()
+    page.button(f"Open run {run.name}", page.section("agents")).click()
+    page.console.locator(".jp-agentlab-run-scrubber-place", has_text="event").wait_for()
+    return page
+
+
+def place(page: Lab) -> tuple[int, int]:
+    """(event that is shown, the last one)"""
+    text = page.console.locator(".jp-agentlab-run-scrubber-place").inner_text()
+    at, last = re.findall(r"[\d,]+", text)[:2]
+    return int(at.replace(",", "")), int(last.replace(",", ""))
+
+
+def tab(page: Lab, name: str) -> None:
+    wanted = page.console.get_by_role("tab", name=re.compile(f"^{name}"))
+    wanted.click()
+    expect(wanted).to_have_attribute("aria-selected", "true")
+
+
+def test_a_finished_run_is_scrubbed_like_a_film(console: Lab, run: agentlab.Run) -> None:
+    at, last = place(console)
+    assert at == last > 10
+    console.button("To the beginning").click()
+    console.console.locator(".jp-agentlab-run-scrubber-place", has_text="event 1 of").wait_for()
+    tab(console, "State")
+    pane = console.console.locator(".jp-agentlab-run-pane")
+    expect(pane).not_to_contain_text("ben")  # there was no such agent yet
+    console.button("Step forward (])").click()
+    shown = console.console.locator(".jp-agentlab-run-scrubber-place")
+    expect(shown).to_contain_text("event 2 of")
+    console.console.get_by_role("combobox", name="step").select_option("call")
+    console.button("Step forward (])").click()
+    expect(shown).not_to_contain_text("event 2 of")
+    assert 2 < place(console)[0] < last
+    tab(console, "Messages")
+    expect(pane).not_to_contain_text("changed")
+    console.button("Follow what happens").click()
+    pane.get_by_text("changed").first.wait_for()
+    tab(console, "State")
+    pane.get_by_text("ben").first.wait_for()
+
+
+def test_a_film_plays_to_its_end(console: Lab) -> None:
+    console.button("To the beginning").click()
+    console.console.get_by_role("combobox", name="speed").select_option("100")
+    console.button("Play (space)").click()
+    console.button("Pause (space)").or_(console.button("Play (space)")).first.wait_for()
+    console.page.wait_for_function(
+        "() => { const n = document.querySelector('.jp-agentlab-console .jp-agentlab-run-scrubber input[type=range]'); return n.value === n.max }"
+    )
+
+
+def test_diffs_output_and_events_are_read_and_filtered(console: Lab) -> None:
+    pane = console.console.locator(".jp-agentlab-run-pane")
+    tab(console, "Diffs")
+    pane.get_by_text("a.py").first.wait_for()
+    pane.get_by_text("ben", exact=True).last.click()
+    pane.get_by_text("x = 1").first.wait_for()
+    pane.get_by_text("x = 2").first.wait_for()
+    tab(console, "Output")
+    pane.get_by_text("hi there").first.wait_for()
+    tab(console, "Events")
+    box = pane.get_by_role("searchbox").or_(pane.get_by_placeholder(re.compile("text", re.I))).first
+    box.fill("file_write")
+    pane.get_by_text("a.py").first.wait_for()
+
+
+def test_what_is_shown_becomes_a_data_frame_in_a_notebook(console: Lab, run: agentlab.Run) -> None:
+    console.run("notebook:create-new", {"kernelName": "python3"})
+    console.page.locator(".jp-Notebook:visible .jp-Cell").first.wait_for()
+    console.run("agentlab:open-run", {"run_id": run.run_id})
+    console.console.wait_for()
+    console.console.get_by_role("button", name=re.compile("Insert as code")).click()
+    console.page.locator(".jp-Notebook .cm-content", has_text="agentlab").first.wait_for(state="attached")
+
+
+def test_a_run_that_does_not_exist_is_said(page: Lab) -> None:
+    page.run("agentlab:open-run", {"run_id": "no-such-run"})
+    page.console.get_by_text("no-such-run").first.wait_for()
+    assert "agentlab" in page.console.inner_text() or "run" in page.console.inner_text()

@@ -1,0 +1,194 @@
+"""The sidebar in a real browser: what a person sees, and does, with real agents behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import agentlab
+from tests.stack.conftest import kill_plane
+
+from .lab import Lab, visit
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"> \x1b[31mred\x1b[0m \u202egnp.exe"
+
+
+def steps(*each: dict) -> list[dict]:
+    return list(each)
+
+
+def test_an_agent_is_spawned_from_the_sidebar_and_its_end_is_seen(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    page.button("Spawn an agent", page.panel).click()
+    dialog = page.page.locator(".jp-Dialog")
+    dialog.get_by_label("Kind", exact=True).select_option("script")
+    dialog.get_by_label("Name", exact=True).fill("sally")
+    dialog.get_by_label("Task", exact=True).fill("- write: [a.txt, hello]\n- say: all done")
+    dialog.get_by_label("Folder", exact=True).fill(str(work))
+    page.button("Spawn", dialog).click()
+    page.agent("sally").get_by_text("done", exact=True).wait_for()
+    assert (work / "a.txt").read_text() == "hello"
+    (row,) = lab.agents().to_dict("records")
+    assert (row["name"], row["status"]) == ("sally", "done"), "what the browser spawned is there for everybody"
+
+
+def test_what_the_dialog_got_wrong_is_said_and_nothing_of_it_is_lost(page: Lab, work: Path) -> None:
+    page.button("Spawn an agent", page.panel).click()
+    dialog = page.page.locator(".jp-Dialog")
+    dialog.get_by_label("Kind", exact=True).select_option("script")
+    dialog.get_by_label("Name", exact=True).fill("wrong")
+    dialog.get_by_label("Task", exact=True).fill("- say: hi")
+    dialog.get_by_label("Folder", exact=True).fill(str(work / "missing"))
+    page.button("Spawn", dialog).click()
+    problem = page.page.locator(".jp-Dialog [role=alert]")
+    problem.wait_for()
+    assert "missing" in problem.inner_text()
+    assert page.page.locator(".jp-Dialog").get_by_label("Task", exact=True).input_value() == "- say: hi"
+    page.button("Cancel", page.page.locator(".jp-Dialog")).click()
+
+
+def test_a_queue_forms_is_reordered_and_clears(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    run = lab.run("queue", workdir=work)
+    holder = run.spawn("script", name="anna", steps=steps({"claim": ["file:a.py"]}, {"ask": "let it go?"}, {"release": []}, {"say": "done"}))  # fmt: skip
+    page.section("locks").get_by_text("anna").wait_for()
+    waiting = {"write": ["a.py", "x = 1\n"]}
+    bob = run.spawn("script", name="bob", steps=steps(waiting, {"say": "bob wrote"}))
+    page.agent("bob").get_by_text("held by anna").wait_for()
+    cleo = run.spawn("script", name="cleo", steps=steps(waiting, {"say": "cleo wrote"}))
+    page.agent("cleo").get_by_text("2nd").wait_for()
+    assert "waits for file:a.py" in page.agent("cleo").inner_text()
+    page.section("locks").locator(".jp-agentlab-ticket", has_text="cleo").hover()
+    page.button("Move cleo to the front").click()
+    page.agent("bob").get_by_text("2nd").wait_for()
+    page.section("approvals").get_by_label("Answer to anna").fill("yes")
+    page.button("Answer", page.section("approvals")).click()
+    for name in ("anna", "bob", "cleo"):
+        page.agent(name).get_by_text("done", exact=True).wait_for()
+    assert [agent.wait(60).status for agent in (holder, bob, cleo)] == ["done"] * 3
+    page.section("locks").get_by_text("Nothing is locked.").wait_for()
+
+
+def test_a_question_is_a_badge_and_of_two_browsers_the_first_answer_wins(
+    chrome, page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    agent = lab.spawn(
+        "script", name="asker", steps=steps({"ask": "Delete the old tables?"}, {"say": "end"}), workdir=work
+    )
+    page.section("approvals").get_by_text("Delete the old tables?").wait_for()
+    page.page.locator('.jp-SideBar [data-agentlab-badge="1"]').wait_for()
+    with visit(chrome, page.server) as second:
+        second.show_panel()
+        second.section("approvals").get_by_label("Answer to asker").fill("no")
+        page.section("approvals").get_by_label("Answer to asker").fill("yes")
+        page.button("Answer", page.section("approvals")).click()
+        assert agent.wait(60).status == "done"
+        second.section("approvals").get_by_label("Answer to asker").wait_for(state="detached")
+        second.section("approvals").get_by_text("answered").first.wait_for()
+        assert second.errors == []
+    (row,) = [row for row in lab.approvals().to_dict("records") if row["agent"].endswith("asker")]
+    assert (row["status"], row["answer"]) == ("answered", "yes")
+
+
+def test_permission_is_given_once_for_the_session_or_denied_with_a_reason(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    script = steps({"run": ["touch", "one"]}, {"run": ["touch", "two"]}, {"say": "end"})
+    agent = lab.spawn("script", name="perry", steps=script, workdir=work, permissions=["ask tool=run"])
+    approvals = page.section("approvals")
+    approvals.get_by_text("touch one").first.wait_for()
+    page.button("Allow once", approvals).click()
+    approvals.get_by_text("touch two").first.wait_for()
+    page.button("Deny…", approvals).click()
+    approvals.get_by_label("Reason").fill("not that one")
+    page.button("Deny", approvals).click()
+    result = agent.wait(60)
+    assert "not that one" in str(result.error)
+    answers = lab.approvals().to_dict("records")
+    assert [row["status"] for row in answers if row["agent"].endswith("perry")] == ["approved", "denied"]
+
+
+def test_an_agent_is_paused_resumed_and_stopped(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    agent = lab.spawn("script", name="long", steps=steps({"run": ["sleep", "600"]}), workdir=work)
+    row = page.agent("long")
+    row.hover()
+    page.button("Pause long").click()
+    row.get_by_text("paused", exact=True).wait_for()
+    row.hover()
+    page.button("Resume long").click()
+    row.locator(".jp-agentlab-word-paused").wait_for(state="detached")
+    row.hover()
+    page.button("Stop long").click()
+    if (sure := page.page.locator(".jp-Dialog")).is_visible():
+        sure.locator(".jp-mod-accept").click()
+    row.get_by_text("cancelled").first.wait_for()
+    assert agent.wait(60).status == "cancelled"
+
+
+def test_a_plane_that_is_killed_is_seen_to_be_gone_and_comes_back(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    agent = lab.spawn("script", name="survivor", steps=steps({"ask": "still there?"}, {"say": "end"}), workdir=work)
+    page.section("approvals").get_by_text("still there?").wait_for()
+    kill_plane(page.server.home)
+    page.section("approvals").get_by_label("Answer to survivor").fill("yes")
+    page.button("Answer", page.section("approvals")).click()
+    page.agent("survivor").get_by_text("done", exact=True).wait_for()
+    assert agent.wait(60).output == "end"
+
+
+def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    lab.spawn("script", name="early", steps=steps({"say": "end"}), workdir=work).wait(60)
+    page.agent("early").get_by_text("done", exact=True).wait_for()
+    agentlab.discovery.stop(page.server.home)
+    banner = page.panel.locator(".jp-agentlab-banner.jp-mod-offline")
+    banner.wait_for()
+    assert "as of" in banner.inner_text() and "agentlab daemon start" in banner.inner_text()
+    page.page.locator("#agentlab-panel.jp-mod-stale").wait_for()
+    lab.spawn("script", name="late", steps=steps({"say": "end"}), workdir=work).wait(60)
+    banner.wait_for(state="detached")
+    page.agent("late").get_by_text("done", exact=True).wait_for()
+    page.page.locator("#agentlab-panel:not(.jp-mod-stale)").wait_for()
+
+
+def test_what_an_agent_writes_is_shown_as_text(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    agent = lab.spawn(
+        "script", name="mallory", steps=steps({"say": HOSTILE}, {"ask": HOSTILE + "x" * 1_000_000}), workdir=work
+    )
+    question = page.section("approvals").locator(".jp-agentlab-question")
+    question.wait_for()
+    assert "<img src=x" in question.inner_text()
+    assert page.page.locator("img[src=x]").count() == 0
+    assert page.page.title() != "owned"
+    assert "\u202e" not in question.inner_text() and "\x1b" not in question.inner_text()
+    agent.stop(now=True)
+
+
+def test_the_status_bar_counts_who_works_waits_and_asks(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    agent = lab.spawn("script", name="counted", steps=steps({"ask": "?"}), workdir=work)
+    bar = page.page.locator("#jp-main-statusbar")
+    bar.locator(".jp-agentlab-status", has_text="1").wait_for()
+    agent.stop(now=True)
+    assert agent.wait(60).status == "cancelled"
+
+
+def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) -> None:
+    run = lab.run("keys", workdir=work)
+    for name in ("k1", "k2"):
+        run.spawn("script", name=name, steps=steps({"say": "end"})).wait(60)
+    page.agent("k2").get_by_text("done", exact=True).wait_for()
+    keyboard = page.page.keyboard
+    page.tab.click()  # closes it
+    page.panel.wait_for(state="hidden")
+    keyboard.press("Control+Alt+a")
+    page.panel.wait_for()
+    first = page.section("agents").locator('.jp-agentlab-agent[tabindex="0"]')
+    first.focus()
+    before = page.page.evaluate("document.activeElement.dataset.agent")
+    keyboard.press("ArrowDown")
+    after = page.page.evaluate("document.activeElement.dataset.agent")
+    assert before != after
+    keyboard.press("Enter")
+    page.console.wait_for()
+    keyboard.press("Control+Shift+c")
+    palette = page.page.locator(".lm-CommandPalette-input")
+    palette.fill("Spawn an agent")
+    keyboard.press("Enter")
+    page.page.locator(".jp-Dialog").get_by_label("Kind", exact=True).wait_for()
+    keyboard.press("Escape")
+    page.page.locator(".jp-Dialog").wait_for(state="detached")

@@ -25,9 +25,9 @@ def violations(page: Lab, *within: str) -> list[str]:
 
 
 @pytest.fixture
-def busy(page: Lab, lab: agentlab.Lab, work: Path) -> Lab:
+def busy(page: Lab, lab: agentlab.Lab, work: Path, theme: str) -> Lab:
     """One who holds and asks, one who waits for it, one who failed, one who is done."""
-    run = lab.run("busy", workdir=work)
+    run = lab.run(f"busy-{theme}", workdir=work)
     run.spawn("script", name="done", steps=[{"write": ["b.py", "x\n"]}, {"run": ["echo", "hi"]}, {"say": "ok"}]).wait(
         60
     )
@@ -44,7 +44,7 @@ def busy(page: Lab, lab: agentlab.Lab, work: Path) -> Lab:
 def test_nothing_serious(busy: Lab, theme: str) -> None:
     if theme == "dark":
         busy.dark()
-    busy.button("Open run busy", busy.section("agents")).click()
+    busy.button(f"Open run busy-{theme}", busy.section("agents")).click()
     busy.console.locator(".jp-agentlab-run-scrubber-place", has_text="event").wait_for()
     assert violations(busy, "#agentlab-panel") == []
     for tab in busy.console.get_by_role("tab").all():

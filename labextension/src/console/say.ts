@@ -60,6 +60,8 @@ export function say(event: IEvent): string {
       return line(`${event.status ?? ''} ${text(body, 'question') || text(body, 'answer')}`);
     case 'guard':
       return line(`${text(body, 'rule')}: ${text(body, 'detail')}`);
+    case 'state':
+      return line(`${text(body, 'store')} ${ownerName(text(body, 'key'))}: ${short(body.after)} ${short(body.provenance)}`);
     case 'error':
       return line(`${text(body, 'kind')}: ${text(body, 'message')}`);
     default: {

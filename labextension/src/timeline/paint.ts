@@ -262,8 +262,8 @@ function box(
     context.textBaseline = 'middle';
     const left = Math.max(x, scene.gutter) + 4;
     const shown = cut(context, text, x + width - left - 4);
-    if (kind === Kind.Wait && shown) {
-      // on a hatch a text needs a ground of its own
+    if (pattern && shown) {
+      // on a pattern a text needs a ground of its own
       context.fillStyle = theme.kinds[kind]!;
       context.fillRect(left - 2, y + 1, context.measureText(shown).width + 4, height - 2);
     }

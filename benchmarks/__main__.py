@@ -15,7 +15,7 @@ from rich.console import Console
 from . import machine
 from .measure import Measure, show
 
-NAMES = ("startup", "recorder", "locks", "frames", "boundary")
+NAMES = ("startup", "recorder", "locks", "frames", "history", "boundary")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from agentlab import discovery
 from agentlab.discovery import Plane
+from agentlab.plane.daemon import DATABASE
 
 DEADLINE = 30.0  # s until a server has to answer
 
@@ -72,12 +74,17 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def plane(config: str = "") -> Iterator[tuple[Server, Plane]]:
-    """A real plane over a home of its own with `config` as its config.toml, and a workspace beside it."""
+def plane(config: str = "", log: Path | None = None) -> Iterator[tuple[Server, Plane]]:
+    """A real plane over a home of its own with `config` as its config.toml, and a workspace beside it.
+
+    log: a database of a plane that has ended; this one goes on in a copy.
+    """
     with folder() as place:
         home = place / "home"
         home.mkdir(0o700)
         (home / "config.toml").write_text(config)
+        if log is not None:
+            shutil.copy(log, home / DATABASE)
         (place / "workspace").mkdir()
         with running([sys.executable, "-m", "agentlab.plane", "--home", str(home)], place) as server:
             server.until(lambda: discovery.read(home))

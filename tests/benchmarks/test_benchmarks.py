@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import boundary, frames, lockers, locks, machine, peers, recorder, startup
+from benchmarks import boundary, frames, history, lockers, locks, machine, peers, recorder, startup
 from benchmarks.measure import Measure, against, alone, left_out, paired, show
 
 
@@ -64,6 +64,16 @@ def test_the_frames_are_compared_with_both_readers() -> None:
     measures = frames.run(quick=True, events=500)
     assert {m.peer_name for m in measures} == {"bare ADBC to Arrow", "pandas.read_sql_query"}
     assert all(m.ratio for m in measures)
+
+
+def test_a_moment_of_a_long_run_is_the_right_one_and_compared_with_the_live_state() -> None:
+    measures = history.run(quick=True, events=1_200)
+    beyond, anywhere, late, first, differ, opening = measures
+    assert differ.ours == 0
+    assert (beyond.target, opening.target) == (100.0, 2.0)
+    assert all(m.better == "lower" for m in measures)
+    assert all(m.peer_name.startswith("the live state") and m.ratio for m in (anywhere, late))
+    assert first.ours and opening.ratio
 
 
 def test_a_target_is_for_the_ratio_where_there_is_a_peer_and_for_our_number_elsewhere() -> None:

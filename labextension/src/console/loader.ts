@@ -27,6 +27,7 @@ const LONGEST_PAUSE = 10_000;
 /** Brings the events of a run: in pages first, then as they happen. What it has it keeps; it comes back after a loss. */
 export class Loader {
   private readonly _over = new AbortController();
+  private _trying: AbortController | null = null;
   private _socket: WebSocket | null = null;
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _pause = FIRST_PAUSE;
@@ -52,31 +53,55 @@ export class Loader {
 
   dispose(): void {
     this._over.abort();
+    this._trying?.abort();
     clearTimeout(this._timer);
     this._socket?.close();
   }
 
   private async _load(): Promise<void> {
+    this._trying?.abort();
+    const trying = (this._trying = new AbortController());
     const path = `api/runs/${encodeURIComponent(this._run)}`;
-    const { signal } = this._over;
     try {
-      const row = await this._gateway.request<{ status?: string; seq?: number }>('GET', path, undefined, signal);
-      if (!this._log.length) {
-        this._told.stage({ name: 'loading', total: row.seq ?? null });
+      // Beside each other: of a run that ended long ago, the plane may have to look through all events for its row.
+      const [row] = await Promise.all([this._row(path, trying.signal), this._pages(path, trying.signal)]);
+      const last = row.seq ?? 0;
+      if (this._log.lastSeq < last) {
+        await this._pages(path, trying.signal);
       }
-      for (let more = true; more; ) {
-        const events = await this._gateway.request<IEvent[]>('GET', `${path}/events?since=${this._log.lastSeq}&limit=${PAGE}`, undefined, signal);
-        more = events.length >= PAGE;
-        this._take(events);
+      if (trying.signal.aborted) {
+        return;
       }
       this._pause = FIRST_PAUSE;
-      if (row.status === 'open') {
+      if (row.status === 'open' || this._log.lastSeq < last) {
         this._follow();
       } else {
         this._told.stage({ name: 'ended' });
       }
     } catch (error) {
-      this._fail(error);
+      if (!trying.signal.aborted) {
+        trying.abort();
+        this._fail(error);
+      }
+    }
+  }
+
+  private async _row(path: string, signal: AbortSignal): Promise<{ status?: string; seq?: number }> {
+    const first = !this._log.length;
+    const row = await this._gateway.request<{ status?: string; seq?: number }>('GET', path, undefined, signal);
+    if (first && !signal.aborted) {
+      this._told.stage({ name: 'loading', total: row.seq ?? null });
+    }
+    return row;
+  }
+
+  private async _pages(path: string, signal: AbortSignal): Promise<void> {
+    for (let more = true; more && !signal.aborted; ) {
+      const events = await this._gateway.request<IEvent[]>('GET', `${path}/events?since=${this._log.lastSeq}&limit=${PAGE}`, undefined, signal);
+      more = events.length >= PAGE;
+      if (!signal.aborted) {
+        this._take(events);
+      }
     }
   }
 

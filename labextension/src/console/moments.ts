@@ -12,13 +12,15 @@ export type Ask = (seq: number, signal: AbortSignal) => Promise<{ seq: number; t
 const KEPT = 200;
 
 /**
- * The states of a run by seq: asked for after a short rest, remembered, and only the last one asked for is told of.
+ * The states of a run by seq, remembered. Where the wish rests, the last one is asked for, and what is still on its way for an
+ * older one is given up. While it moves on and on, as in a film, one at a time is asked for and told of, so that it can be seen.
  */
 export class Moments {
   private readonly _known = new Map<number, IMoment>();
   private _wanted: number | null = null;
-  private _timer: ReturnType<typeof setTimeout> | undefined;
-  private _asking: AbortController | null = null;
+  private _resting: ReturnType<typeof setTimeout> | undefined;
+  private _moving: ReturnType<typeof setTimeout> | undefined;
+  private _asking: { readonly seq: number; readonly abort: AbortController } | null = null;
 
   constructor(
     private readonly _ask: Ask,
@@ -33,37 +35,59 @@ export class Moments {
       return;
     }
     this._wanted = seq;
-    clearTimeout(this._timer);
+    clearTimeout(this._resting);
     const known = this._known.get(seq);
     if (known) {
-      this._asking?.abort();
+      this._giveUp();
       this._told(known);
       return;
     }
-    this._timer = setTimeout(() => void this._go(seq), this._rest);
+    this._resting = setTimeout(() => void this._go(), this._rest);
+    this._moving ??= setTimeout(() => {
+      this._moving = undefined;
+      if (!this._asking) {
+        void this._go();
+      }
+    }, this._rest);
   }
 
   /** Forget what was wanted. */
   cancel(): void {
-    clearTimeout(this._timer);
-    this._asking?.abort();
+    this._giveUp();
     this._wanted = null;
   }
 
-  private async _go(seq: number): Promise<void> {
-    this._asking?.abort();
-    const asking = (this._asking = new AbortController());
+  /** Leave what is on its way, or about to be. */
+  private _giveUp(): void {
+    clearTimeout(this._resting);
+    clearTimeout(this._moving);
+    this._moving = undefined;
+    this._asking?.abort.abort();
+    this._asking = null;
+  }
+
+  private async _go(): Promise<void> {
+    const seq = this._wanted;
+    if (seq === null || seq === this._asking?.seq || this._known.has(seq)) {
+      return;
+    }
+    this._asking?.abort.abort();
+    const asking = (this._asking = { seq, abort: new AbortController() });
     try {
-      const answer = await this._ask(seq, asking.signal);
+      const answer = await this._ask(seq, asking.abort.signal);
       const moment: IMoment = { seq, tables: tablesOf(answer.tables) };
       this._remember(moment);
-      if (this._wanted === seq) {
+      if (this._asking === asking) {
+        this._asking = null;
         this._told(moment);
       }
     } catch (error) {
-      if (!asking.signal.aborted && this._wanted === seq) {
-        this._wanted = null; // so that it can be wanted again
-        this._failed(error);
+      if (this._asking === asking) {
+        this._asking = null;
+        if (this._wanted === seq) {
+          this._wanted = null; // so that it can be wanted again
+          this._failed(error);
+        }
       }
     }
   }

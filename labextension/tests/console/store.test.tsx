@@ -2,7 +2,7 @@ import { act, fireEvent, render, screen, within } from '@testing-library/react';
 import * as React from 'react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { Moments, type IMoment } from '../../src/console/moments';
+import { Moments, type Ask, type IMoment } from '../../src/console/moments';
 import { RunStore, type Pane } from '../../src/console/store';
 import { Console } from '../../src/console/views/console';
 import { ConsoleProvider, untranslated } from '../../src/console/views/context';
@@ -65,6 +65,39 @@ describe('a store', () => {
     expect([store.log.length, gateway.sockets.length, gateway.last.path]).toEqual([130, 2, 'api/runs/r1/stream?since=130']);
   });
 
+  it('asks for the row and the events beside each other, and leaves out nothing that came between', async () => {
+    const events = run(130);
+    const gateway = new RunGateway(events.slice(0, 100));
+    const request = gateway.request.bind(gateway);
+    let answer = () => undefined as void;
+    const later = new Promise<void>(resolve => (answer = resolve));
+    gateway.request = async <T,>(method: string, path: string): Promise<T> => {
+      await (path === 'api/runs/r1' ? later : undefined);
+      return request<T>(method, path);
+    };
+    const store = storeOf(gateway);
+    await until(() => store.log.length === 100);
+    expect(store.stage.name).toBe('loading');
+    gateway.events.push(...events.slice(100));
+    answer();
+    await until(() => store.stage.name === 'ended');
+    expect([store.log.length, store.log.gaps]).toEqual([130, []]);
+  });
+
+  it('an attempt that was overtaken by another says nothing any more', async () => {
+    const gateway = new RunGateway(run(100));
+    const request = gateway.request.bind(gateway);
+    const refuse: ((error: Error) => void)[] = [];
+    gateway.request = <T,>(method: string, path: string): Promise<T> =>
+      path === 'api/runs/r1' && !refuse.length ? new Promise<T>((_, reject) => refuse.push(reject)) : request<T>(method, path);
+    const store = storeOf(gateway);
+    store.retry();
+    await until(() => store.stage.name === 'ended');
+    refuse[0]!(new Error('too late'));
+    await new Promise(resolve => setTimeout(resolve, 20));
+    expect([store.stage.name, store.log.length]).toEqual(['ended', 100]);
+  });
+
   it('a run that does not exist is said to be so', async () => {
     const gateway = new RunGateway(run(10));
     gateway.refuse('GET api/runs/gone', 404, 'NotFound', 'The log has no run gone.', 'Choose another.');
@@ -116,6 +149,84 @@ describe('moments', () => {
       moments.want(4);
       moments.want(3);
       expect(told.map(moment => moment.seq)).toEqual([9, 3]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  /** Asks that answer after some ms unless they are given up, and how many are on their way. */
+  function slow(after: number): { ask: Ask; asked: number[]; aborted: number[]; most: () => number } {
+    const asked: number[] = [];
+    const aborted: number[] = [];
+    let open = 0;
+    let most = 0;
+    const ask: Ask = (seq, signal) => new Promise((resolve, reject) => {
+      asked.push(seq);
+      most = Math.max(most, (open += 1));
+      const timer = setTimeout(() => { open -= 1; resolve({ seq, tables: {} }); }, after);
+      signal.addEventListener('abort', () => { open -= 1; aborted.push(seq); clearTimeout(timer); reject(new DOMException('given up', 'AbortError')); });
+    });
+    return { ask, asked, aborted, most: () => most };
+  }
+
+  it('what is on its way for an older one is given up where the wish rests, and is no failure', async () => {
+    vi.useFakeTimers();
+    try {
+      const { ask, asked, aborted, most } = slow(5_000);
+      const told: number[] = [];
+      const failed = vi.fn();
+      const moments = new Moments(ask, moment => told.push(moment.seq), failed, 60);
+      for (const seq of [10, 20, 30]) {
+        moments.want(seq);
+        await vi.advanceTimersByTimeAsync(100);
+      }
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect([asked, aborted, told, most()]).toEqual([[10, 20, 30], [10, 20], [30], 1]);
+      moments.want(40);
+      await vi.advanceTimersByTimeAsync(100);
+      moments.want(30);
+      expect([aborted, told]).toEqual([[10, 20, 40], [30, 30]]); // it is known: nothing has to come
+      moments.want(50);
+      moments.cancel();
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect([asked, told, failed.mock.calls]).toEqual([[10, 20, 30, 40], [30, 30], []]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it.each([5, 40, 400])('a wish that moves at every frame is followed, one question at a time, with answers after %i ms', async after => {
+    vi.useFakeTimers();
+    try {
+      const { ask, asked, aborted, most } = slow(after);
+      const told: number[] = [];
+      const moments = new Moments(ask, moment => told.push(moment.seq), () => undefined, 60);
+      for (let seq = 1; seq <= 125; seq++) {
+        moments.want(seq);
+        await vi.advanceTimersByTimeAsync(16);
+      }
+      expect(told.length).toBeGreaterThanOrEqual(3);
+      expect(asked.length).toBeLessThanOrEqual(2_000 / 60);
+      await vi.advanceTimersByTimeAsync(60 + after);
+      expect(told).toEqual([...told].sort((a, b) => a - b));
+      expect(told.at(-1)).toBe(125);
+      expect([told.length + aborted.length, most()]).toEqual([asked.length, 1]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('what failed is said where it is still wanted, and can be wanted again', async () => {
+    vi.useFakeTimers();
+    try {
+      const failed = vi.fn();
+      const ask = vi.fn(() => Promise.reject(new Error('away')));
+      const moments = new Moments(ask, () => undefined, failed, 60);
+      moments.want(1);
+      await vi.advanceTimersByTimeAsync(60);
+      moments.want(1);
+      await vi.advanceTimersByTimeAsync(60);
+      expect([ask.mock.calls.length, failed.mock.calls.length]).toEqual([2, 2]);
     } finally {
       vi.useRealTimers();
     }

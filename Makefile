@@ -22,9 +22,10 @@ demo: $(STAMP)   ## run the quickstart notebook headless and tell what happened
 	@$(BIN)/python scripts/demo.py
 
 lab: $(STAMP)    ## open the notebooks in JupyterLab
+	@VENV="$(VENV)" bash scripts/labextension.sh || true
 	@AGENTLAB_HOME="$${AGENTLAB_HOME:-$(CURDIR)/demo-output/home}" $(BIN)/jupyter lab --notebook-dir notebooks
 
-labextension: $(STAMP) ## build the extension of JupyterLab (brings Node where there is none)
+labextension: $(STAMP) ## build the extension of JupyterLab, if it is not (brings Node where there is none)
 	@VENV="$(VENV)" bash scripts/labextension.sh
 
 lint: $(STAMP)
@@ -52,4 +53,4 @@ clean:           ## caches and results
 	@rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
 distclean: clean
-	@rm -rf $(VENV) .agents labextension/node_modules labextension/lib labextension/*.tsbuildinfo agentlab/labextension agentlab/notebook/static
+	@rm -rf $(VENV) .agents labextension/node_modules labextension/lib labextension/*.tsbuildinfo labextension/.built agentlab/labextension agentlab/notebook/static

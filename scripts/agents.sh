@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV="$(cd "${VENV:-.venv}" && pwd)"
+PYTHON="$VENV/bin/python"
 . scripts/node.sh
+find_node
 
 mkdir -p .agents
 exec 9>.agents/.installing.lock

@@ -44,3 +44,6 @@ if ! command -v bwrap >/dev/null; then
     [ "${CI:-}" != true ] || exit 1
   fi
 fi
+
+[ -z "$(VENV="$VENV" bash scripts/labextension.sh needs)" ] || say "JupyterLab's sidebar and the live view of runs could not be built (they \
+take npm's registry, once); all else works. To see why and try again: make labextension"

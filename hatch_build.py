@@ -34,6 +34,4 @@ class FrontBuildHook(BuildHookInterface[Any]):
 
     def _script(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "AGENTLAB_BUILD_PYTHON": sys.executable}
-        return subprocess.run(
-            ["bash", "scripts/labextension.sh", *argv], cwd=self.root, env=env, text=True, **options
-        )
+        return subprocess.run(["bash", "scripts/labextension.sh", *argv], cwd=self.root, env=env, text=True, **options)

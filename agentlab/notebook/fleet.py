@@ -7,6 +7,8 @@ no agent is left that lives, the output is replaced by plain HTML of the last st
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +25,15 @@ from agentlab.client.text import line
 from .display import Display
 from .widget import VIEW
 
-BUNDLE = Path(__file__).parent / "static" / "fleet.js"
-"""Built by `npm run build` in labextension/; a wheel has it. Without it runs and labs are shown as plain HTML."""
+_log = logging.getLogger("agentlab.notebook")
 
+BUNDLE = Path(__file__).parent / "static" / "fleet.js"
+"""Built from labextension/ when agentlab is installed. Without it runs and labs are shown as plain HTML."""
+
+NOT_BUILT = (
+    "Runs and labs are shown as plain HTML, not live: %s was not built when agentlab was installed. "
+    "In a checkout: make labextension. A released wheel has it."
+)
 NOTE = (
     "The buttons are answered when the kernel is free; %agent stop NAME in a cell, or agentlab stop NAME in a shell, does the same "
     "whenever you like."
@@ -36,20 +44,30 @@ KEYS = ("name", "kind", "status", "what", "holds", "usage", "time")
 
 
 def has_widget() -> bool:
-    return BUNDLE.is_file()
+    """Whether runs and labs can be live here. The first no is explained, in the log, which a notebook shows under the cell."""
+    if BUNDLE.is_file():
+        return True
+    explain(BUNDLE)
+    return False
+
+
+@functools.cache
+def explain(bundle: Path) -> None:
+    _log.warning(NOT_BUILT, bundle)
 
 
 class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """Traits are set from the background thread; what a click asks for is handed to it: see `AgentWidget`."""
 
-    _esm = BUNDLE
+    # Read when one is made: a file named here would have to be there at import.
+    _esm = traitlets.Unicode().tag(sync=True)
 
     state = traitlets.Dict().tag(sync=True)
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     spans = traitlets.Bytes(b"").tag(sync=True)
 
     def __init__(self, stop: Callable[[str, bool], None], shown: Fleet) -> None:
-        super().__init__(state=state_of(shown))
+        super().__init__(_esm=BUNDLE.read_text(), state=state_of(shown))
         self._stop = stop
         self.on_msg(self._asked)
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def bundle() -> None:
     """The widget's script: built, where it can be."""
-    if fleet.has_widget():
+    if fleet.BUNDLE.is_file():
         return
     if shutil.which("npm") is None and os.environ.get("CI") != "true":
         pytest.skip(
@@ -113,6 +113,24 @@ def test_without_the_script_or_a_run_that_goes_on_there_is_plain_html(stage: Sta
         assert LiveViews().show_fleet(run) is False
         assert "Lab of" in lab._repr_mimebundle_()["text/html"]
     assert "closed" in str(lab._repr_mimebundle_()) or "Lab" in str(lab._repr_mimebundle_())
+
+
+def test_a_missing_script_is_explained_once(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(fleet, "BUNDLE", tmp_path / "fleet.js")
+    assert not fleet.has_widget() and not fleet.has_widget()
+    (record,) = [record for record in caplog.records if record.name == "agentlab.notebook"]
+    assert str(tmp_path / "fleet.js") in record.getMessage() and "make labextension" in record.getMessage()
+
+
+def test_the_room_is_imported_without_the_script(tmp_path) -> None:
+    """As installed from a checkout where it could not be built: a copy of the room, without `static`."""
+    shutil.copytree(
+        ROOT / "agentlab", tmp_path / "agentlab", ignore=shutil.ignore_patterns("static", "labextension", "__pycache__")
+    )
+    code = "import agentlab.notebook.fleet as fleet; print(fleet.has_widget(), fleet.BUNDLE)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", str(tmp_path / "agentlab/notebook/static/fleet.js")], done.stderr
+    assert done.stderr.count("make labextension") == 1
 
 
 def test_a_fleet_is_worded_in_short_safe_texts() -> None:

@@ -149,6 +149,9 @@ class PlaneGate:
     def grants(self) -> tuple[Granted, ...]:
         return self._claims.leases.live()
 
+    def keeps(self, ticket: int) -> bool:
+        return ticket in self._claims.leases.tickets()
+
     def revoked(self, units: Iterable[str]) -> Revocation | None:
         return self._claims.take_revocation(units)
 

@@ -73,6 +73,9 @@ class Gate(Protocol):
 
     def grants(self) -> tuple[Granted, ...]: ...
 
+    def keeps(self, ticket: int) -> bool:
+        """Whether this grant is this agent's for all that is known here, also where its lease may have run out meanwhile."""
+
     def revoked(self, units: Iterable[str]) -> Revocation | None:
         """What a person took from this agent that one of these units belongs to, and that it was not told of yet. Told once."""
 

@@ -382,9 +382,13 @@ class Worker:
                     self._governor.pause(time.monotonic())
                 if self._driver:
                     await _quietly(self._driver.freeze(), "pausing the agent")
+                if self._tools:
+                    await _quietly(self._tools.freeze(), "pausing its commands")
                 self._background(self._status("paused"))
             elif order == "resume" and self._paused:
                 self._paused = False
+                if self._tools:
+                    await _quietly(self._tools.thaw(), "resuming its commands")
                 if self._driver:
                     await _quietly(self._driver.thaw(), "resuming the agent")
                 if self._governor and self._prompting:

@@ -197,6 +197,9 @@ class MemoryGate:
     def grants(self) -> tuple[Granted, ...]:
         return tuple(ticket.granted() for ticket in self.plane.of(self.owner))
 
+    def keeps(self, ticket: int) -> bool:
+        return any(held.number == ticket for held in self.plane.of(self.owner))
+
     def revoked(self, units: Iterable[str]) -> Revocation | None:
         wanted, mine = tuple(units), self.plane.taken.get(self.owner, [])
         for taken in mine:

@@ -276,6 +276,20 @@ async def test_tools_with_caches_work_in_a_read_only_workspace(boxed):
     assert sorted(path.name for path in a.root.iterdir()) == ["test_it.py"]
 
 
+async def test_a_command_in_the_background_may_write_what_it_declared_and_not_what_its_agent_holds(boxed):
+    a, _ = boxed
+    (a.root / "src").mkdir()
+    await a.claim("dir:src")
+    printed = await a.start(command="echo x > out.txt; echo y > src/n.txt", writes=["out.txt"])
+    while printed.running:
+        printed = await a.output(printed.id, since=0, wait=60)
+    assert (printed.code, printed.wrote, printed.violations) == (1, ("out.txt",), "")
+    assert "src/n.txt: Read-only file system" in printed.text
+    assert "declare that" in printed.hint
+    ran = await a.run(["bash", "-c", "echo y > src/n.txt"])
+    assert (ran.code, ran.wrote) == (0, ("src/n.txt",))
+
+
 async def test_how_a_command_ends_is_told_as_without_a_sandbox(boxed):
     a, _ = boxed
     assert (await a.run(["sh", "-c", "exit 7"])).code == 7

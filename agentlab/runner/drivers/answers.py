@@ -88,22 +88,42 @@ def _change(change: Mapping[str, Any]) -> str:
 
 
 def _ran(ran: Mapping[str, Any]) -> str:
+    if "running" in ran:
+        return _printed(ran)
     ended = f"exit code {ran['code']}" if ran.get("signal") is None else f"ended by signal {ran['signal']}"
     parts = [f"{ended}, timed out" if ran.get("timed_out") else ended]
     parts += [f"--- {name}\n{ran[name].rstrip()}" for name in ("stdout", "stderr") if ran.get(name)]
     if ran.get("wrote"):
         parts.append(f"--- wrote\n{', '.join(ran['wrote'])}")
-    if ran.get("violations"):
-        parts.append(f"--- undone\n{ran['violations']}")
-    if ran.get("hint"):
-        parts.append(f"--- hint\n{ran['hint']}")
+    parts += [f"--- {title}\n{ran[key]}" for key, title in _REMARKS if ran.get(key)]
     return "\n".join(parts)
+
+
+def _printed(printed: Mapping[str, Any]) -> str:
+    name, start, end, size = printed["id"], printed["start"], printed["end"], printed["size"]
+    if printed["running"]:
+        state = f"{name} runs in the background: output({name!r}) shows what it prints, stop({name!r}) ends it"
+    else:
+        ended = f"exit code {printed['code']}" if printed.get("signal") is None else f"signal {printed['signal']}"
+        state = f"{name} has ended with {ended}" + (f" ({printed['why']})" if printed.get("why") else "")
+    where = f"bytes {start}-{end} of {size}" + (f"; read on with since={end}" if end < size else "")
+    parts = [state, f"--- output, {where}\n{printed['text'].rstrip()}" if end > start else "--- no further output"]
+    if printed.get("wrote"):
+        parts.append(f"--- wrote\n{', '.join(printed['wrote'])}")
+    parts += [f"--- {title}\n{printed[key]}" for key, title in _REMARKS if printed.get(key)]
+    return "\n".join(parts)
+
+
+def _todos(todos: Mapping[str, Any]) -> str:
+    signs = {"done": "[x]", "in_progress": "[>]"}
+    return "\n".join(f"{signs.get(item['status'], '[ ]')} {item['text']}" for item in todos["items"]) or "nothing to do"
 
 
 def _granted(grant: Mapping[str, Any]) -> str:
     return f"granted: {', '.join(grant['units'])} (ticket {grant['ticket']}). Release when done."
 
 
+_REMARKS = (("violations", "undone"), ("hint", "hint"))
 _TEXTS = frozenset({"text", "stdout", "stderr", "diff"})
 
 _SHORT: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -115,5 +135,8 @@ _SHORT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "delete": _change,
     "move": _change,
     "run": _ran,
+    "output": _printed,
+    "stop": _printed,
+    "todo": _todos,
     "claim": _granted,
 }

@@ -104,11 +104,20 @@ class Tools:
     def search(self, regex: str, path: str = ".", glob: str | None = None, **options: Any) -> Any:
         return self._call("search", regex=regex, path=path, glob=glob, **options)
 
-    def run(self, argv: Any, **options: Any) -> Record:
-        argv = argv if isinstance(argv, str) else [str(a) for a in argv]
+    def run(self, argv: Any = None, **options: Any) -> Record:
+        argv = argv if argv is None or isinstance(argv, str) else [str(a) for a in argv]
         if "writes" in options:
             options["writes"] = [str(path) for path in options["writes"]]
         return Record(self._call("run", argv=argv, **options))
+
+    def output(self, id: str, since: int | None = None, wait: float = 0) -> Record:
+        return Record(self._call("output", id=id, since=since, wait=wait))
+
+    def stop(self, id: str) -> Record:
+        return Record(self._call("stop", id=id))
+
+    def todo(self, items: Any) -> Record:
+        return Record(self._call("todo", items=[dict(item) for item in items]))
 
     def artifact(self, name: str, data: str | bytes, kind: str = "file") -> Record:
         return Record(self._call("artifact", name=name, kind=kind, **_data(data)))

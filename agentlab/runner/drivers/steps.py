@@ -22,13 +22,15 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "list": ("path", "pattern"),
     "glob": ("pattern", "path"),
     "search": ("regex", "path", "glob"),
+    "output": ("id", "since"),
+    "stop": ("id",),
     "artifact": ("name", "data", "kind"),
     "ask": ("question",),
     "say": ("text",),
 }
 """What the items of `{verb: [...]}` are called."""
 
-WHOLE: dict[str, str] = {"run": "argv", "claim": "units", "release": "units", "plan": "steps"}
+WHOLE: dict[str, str] = {"run": "argv", "claim": "units", "release": "units", "plan": "steps", "todo": "items"}
 """Verbs whose list is one argument."""
 
 VERBS = (*POSITIONAL, *WHOLE, SLEEP, FAIL)

@@ -146,17 +146,49 @@ class Search(Args, frozen=True):
 
 
 class Run(Args, frozen=True):
-    """Run a program and wait for it. Give argv as a list; for pipes and other shell syntax say ["bash", "-lc", "..."].
-    Declare the files and directories that it changes in writes: undeclared changes are refused or undone. Everything that
-    it started is ended with it. For files of no lasting use there is $TMPDIR."""
+    """Run a program and wait for it. Give command, a text for bash, or argv, a list of words. Declare what it changes in
+    writes: other changes are refused or undone. Everything that it started is ended with it. With background it goes on
+    while you do something else: for servers and watchers, and for what takes long. For files of no lasting use there is
+    $TMPDIR."""
 
-    argv: Annotated[list[str], Meta(min_length=1)] | Annotated[str, Meta(min_length=1)]
+    command: Annotated[str, Meta(min_length=1)] | None = None
+    argv: Annotated[list[str], Meta(min_length=1)] | Annotated[str, Meta(min_length=1)] | None = None
     writes: Annotated[list[str], Meta(description="Paths or units that it changes: 'build/', 'file:out.txt'.")] = []
     unit: Annotated[str, Meta(description="Process unit to take, such as 'proc:test'.")] | None = None
     timeout: Annotated[Seconds, Meta(description="Seconds until it is killed.")] | None = None
-    env: Annotated[dict[str, str], Meta(description="Further environment variables.")] | None = None
+    background: bool = False
+    env: dict[str, str] | None = None
     cwd: Path = "."
     stdin: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.argv is None) == (self.command is None):
+            raise ValueError("give either command, a text for bash, or argv, a list of words")
+
+
+class Output(Args, frozen=True):
+    """See whether a program in the background runs, and what it printed since you looked last."""
+
+    id: Annotated[str, Meta(description="As run told it, such as 'p3'.")]
+    since: Annotated[int, Meta(description="From this byte on; -2000: the last 2000.")] | None = None
+    wait: Annotated[float, Meta(ge=0, le=240, description="Seconds to wait for its end.")] = 0
+
+
+class Stop(Args, frozen=True):
+    """End a program in the background, with all that it started, when you need it no longer."""
+
+    id: str
+
+
+class Item(Args, frozen=True):
+    text: Annotated[str, Meta(min_length=1)]
+    status: Literal["pending", "in_progress", "done"] = "pending"
+
+
+class Todo(Args, frozen=True):
+    """Keep a list of what is to be done, for work of three steps or more: give all of it, whenever something changes."""
+
+    items: list[Item]
 
 
 class Artifact(Args, frozen=True):
@@ -239,6 +271,9 @@ TOOLS: dict[str, type[Args]] = {
     "glob": Glob,
     "search": Search,
     "run": Run,
+    "output": Output,
+    "stop": Stop,
+    "todo": Todo,
     "artifact": Artifact,
     "claim": Claim,
     "release": Release,
@@ -247,10 +282,10 @@ TOOLS: dict[str, type[Args]] = {
     "say": Say,
 }
 
-READ_ONLY = frozenset({"read", "read_bytes", "list", "glob", "search"})
-HARMLESS = frozenset({"artifact", "claim", "release", "plan", "ask", "say"})
+READ_ONLY = frozenset({"read", "read_bytes", "list", "glob", "search", "output"})
+HARMLESS = frozenset({"artifact", "claim", "release", "plan", "todo", "ask", "say"})
 """Not read-only, but what they change is nobody's work."""
-IDEMPOTENT = READ_ONLY | {"write", "release", "plan"}
+IDEMPOTENT = READ_ONLY - {"output"} | {"write", "stop", "release", "plan", "todo"}
 OPEN_WORLD = frozenset({"run"})
 
 
@@ -281,8 +316,8 @@ def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
         case {"$ref": str(name)}:
             inner = _plain(definitions[name.rpartition("/")[2]], definitions)
             return {key: value for key, value in inner.items() if key not in ("title", "description")}
-        case {"anyOf": [only, {"type": "null"}], "default": None}:
-            return _plain(only, definitions)
+        case {"anyOf": [*some, {"type": "null"}], "default": None}:
+            return _plain(some[0] if len(some) == 1 else {"anyOf": some}, definitions)
         case dict():
             return {key: _plain(value, definitions) for key, value in schema.items() if (key, value) not in _DULL}
         case list():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar
 
 from agentlab.core.events import Mode
-from agentlab.errors import AlreadyHeld, NotHeld, StaleToken, WouldBlock
+from agentlab.errors import AlreadyHeld, NotHeld, Refused, StaleToken, WouldBlock
 from agentlab.runner.gate import Gate
 
 from . import waits
@@ -31,6 +31,7 @@ class Grants:
         self.hold = hold
         self._door = asyncio.Lock()
         self._users: Counter[int] = Counter()
+        self._pins: dict[str, frozenset[int]] = {}  # what stays until it ends -> the tickets that it stands on
         self._ended = asyncio.Condition()
 
     def token(self, unit: str) -> int:
@@ -44,8 +45,8 @@ class Grants:
         return granted.token
 
     @asynccontextmanager
-    async def holding(self, units: Iterable[str], mode: Mode = Mode.EXCLUSIVE) -> AsyncIterator[None]:
-        """Inside, all units are held: by the agent's own claims, or else by an implicit one."""
+    async def holding(self, units: Iterable[str], mode: Mode = Mode.EXCLUSIVE) -> AsyncIterator[frozenset[int]]:
+        """Inside, all units are held: by the agent's own claims, or else by an implicit one. The tickets that they are held by."""
         wanted = tuple(dict.fromkeys(units))
         used: set[int] = set()
         try:
@@ -66,7 +67,8 @@ class Grants:
                     granted = await self.patiently(claim)
                     self._use(granted.ticket, used)
                     missing = self._missing(wanted, mode, used)
-            yield
+            held = (self.gate.held(unit, mode) for unit in wanted)
+            yield frozenset(granted.ticket for granted in held if granted is not None)
         finally:
             await asyncio.shield(self._done(used))
 
@@ -83,11 +85,58 @@ class Grants:
         while True:
             try:
                 return await claim()
-            except (WouldBlock, AlreadyHeld):
+            except (WouldBlock, AlreadyHeld) as refused:
                 mine = {granted.ticket for granted in self.gate.grants()}
                 if not mine or not mine <= set(self._users):
                     raise
+                if stays := self.pinned(mine):
+                    raise type(refused)(
+                        f"{refused} You hold it, or something else, for {_all_of(stays)}, which runs in the background: end that "
+                        "with stop(id), or try again when it has ended.",
+                        **refused.data,
+                    ) from None
                 await self._end_of(mine)
+
+    @contextmanager
+    def pinning(self, tickets: frozenset[int], by: str) -> Iterator[None]:
+        """Inside, these tickets are not given back by the agent."""
+        self._pins[by] = tickets
+        try:
+            yield
+        finally:
+            del self._pins[by]
+
+    def pinned(self, tickets: Iterable[int]) -> list[str]:
+        """What stands on any of these tickets and goes on."""
+        wanted = frozenset(tickets)
+        return [by for by, held in self._pins.items() if held & wanted]
+
+    async def release(self, ticket: int | None, units: tuple[str, ...]) -> None:
+        """Give back what the agent claimed. Raises Refused: a command in the background stands on it."""
+        grants = self.gate.grants()
+        meant = [g for g in grants if ticket in (None, g.ticket) and (not units or set(units) & set(g.units))]
+        if not (stays := self.pinned(granted.ticket for granted in meant)):
+            await self.gate.release(ticket, units)
+            return
+        everything = ticket is None and not units
+        for granted in meant if everything else ():
+            if not self._users[granted.ticket] and not self.pinned([granted.ticket]):
+                await self.gate.release(granted.ticket)
+        kept = [g for g in meant if self.pinned([g.ticket]) and not self._users[g.ticket]]
+        if kept or not everything:
+            names = ", ".join(unit for granted in kept or meant for unit in granted.units)
+            raise Refused(
+                f"{names} was not released: {_all_of(stays)} runs in the background and stands on it. End it with "
+                f"stop(id) first{', the rest is released' if everything else ''}.",
+                units=[unit for granted in kept for unit in granted.units],
+            )
+
+    def check_yields(self) -> None:
+        """Raises Refused: not all that the agent holds can be given back."""
+        if stays := self.pinned(granted.ticket for granted in self.gate.grants()):
+            raise Refused(
+                f"To yield is to give back everything, and {_all_of(stays)} runs in the background. End it with stop(id) first."
+            )
 
     async def _end_of(self, tickets: set[int]) -> None:
         async with self._ended:
@@ -131,3 +180,7 @@ class Grants:
                 del self._users[ticket]
         async with self._ended:
             self._ended.notify_all()
+
+
+def _all_of(names: Iterable[str]) -> str:
+    return ", ".join(names)

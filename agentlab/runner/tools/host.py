@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from agentlab import processes
 from agentlab.core.commands import Granted
 from agentlab.core.events import JSON, AgentSpec, Artifact, Message, Mode, ToolCall, ToolResult
 from agentlab.core.policy import Rule
@@ -36,7 +37,7 @@ from .ledger import BLOB_LIMIT, Ledger, Scope
 from .look import Look
 from .page import Page
 from .permit import Permit
-from .results import Change, Kept, Ran, granted_json
+from .results import Change, Kept, Printed, Ran, Todo, Todos, granted_json
 from .runs import Command, Ended, Runs
 from .search import Search, Wanted
 from .shadow import Shadow
@@ -120,8 +121,19 @@ class ToolHost:
                 Wanted(a.regex, a.mode, a.context, a.ignore_case), a.path, a.glob, limit=a.limit, everything=a.ignored
             ),
             "run": lambda a: self._runs.run(
-                a.argv, writes=a.writes, unit=a.unit, timeout=a.timeout, env=a.env, cwd=a.cwd, stdin=a.stdin
+                a.argv,
+                command=a.command,
+                writes=a.writes,
+                unit=a.unit,
+                timeout=a.timeout,
+                env=a.env,
+                cwd=a.cwd,
+                stdin=a.stdin,
+                background=a.background,
             ),
+            "output": lambda a: self._runs.background.output(a.id, a.since, a.wait),
+            "stop": lambda a: self._runs.background.stop(a.id),
+            "todo": _todo,
             "artifact": lambda a: self._artifact(a.name, _bytes_of(a, a.name), a.kind),
             "claim": self._claim,
             "release": self._release,
@@ -307,6 +319,24 @@ class ToolHost:
         )
         return cast(Ran, await self._door("run", args))
 
+    async def start(self, argv: Sequence[str] | str | None = None, **options: Any) -> Printed:
+        """Start a program, or by `command` a shell, in the background. options: as of `run`. Raises as `run`, and Refused: there are too many."""
+        args = _given(argv=argv if argv is None or isinstance(argv, str) else [*argv], background=True, **options)
+        return cast(Printed, await self._door("run", args))
+
+    async def output(self, id: str, since: int | None = None, wait: float = 0) -> Printed:
+        """What a program in the background has printed since it was looked at last, or from a byte on; below 0: from the end.
+        wait: s that it may have to end."""
+        return cast(Printed, await self._door("output", _given(id=id, since=since, wait=wait)))
+
+    async def stop(self, id: str) -> Printed:
+        """End a program in the background, with all that it started."""
+        return cast(Printed, await self._door("stop", {"id": id}))
+
+    async def todo(self, items: Iterable[Mapping[str, str]]) -> Todos:
+        """Replace the list of what is to be done: {"text", "status"} each."""
+        return cast(Todos, await self._door("todo", {"items": [dict(item) for item in items]}))
+
     async def artifact(self, name: str, data: str | bytes, kind: str = "file") -> Kept:
         return cast(Kept, await self._door("artifact", {"name": name, "kind": kind, **_data(data, name)}))
 
@@ -356,6 +386,13 @@ class ToolHost:
         async with self._grants.holding(tuple(self.workspace.canonical_unit(unit) for unit in units)):
             yield
 
+    async def freeze(self) -> None:
+        """Stop the clock of all that the host runs, in the background too."""
+        await asyncio.to_thread(processes.freeze, self.children())
+
+    async def thaw(self) -> None:
+        await asyncio.to_thread(processes.thaw, self.children())
+
     def children(self) -> Pids:
         """Pids of the roots of all process trees that the host runs at the moment."""
         return self._runs.pids
@@ -368,6 +405,8 @@ class ToolHost:
     # --- tools that need no room of their own --------------------------------------------------------------
 
     async def _claim(self, args: offered.Claim) -> Granted:
+        if args.yields:
+            self._grants.check_yields()
         if not args.units:
             raise BadRequest("claim needs at least one unit, such as 'file:a.txt'.")
         units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)
@@ -394,7 +433,7 @@ class ToolHost:
 
     async def _release(self, args: offered.Release) -> None:
         units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)
-        await self.gate.release(args.ticket, units)
+        await self._grants.release(args.ticket, units)
 
     async def _artifact(self, name: str, data: bytes, kind: str) -> Kept:
         if len(data) > self._ledger.blob_limit:
@@ -407,6 +446,11 @@ class ToolHost:
 
     async def _say(self, args: offered.Say) -> None:
         self._ledger.record(Message(role="assistant", text=args.text))
+
+
+async def _todo(args: offered.Todo) -> Todos:
+    """All of it is in the call and its result: the list is the agent's own, nothing else depends on it."""
+    return Todos(tuple(Todo(item.text, item.status) for item in args.items))
 
 
 def to_json(value: object) -> JSON:

@@ -11,7 +11,7 @@ from agentlab.core.policy import Act, Layers, Rule
 from agentlab.errors import BadRequest, Refused
 from agentlab.runner.gate import Gate, Permission
 
-FREE: Final = frozenset({"ask", "say", "plan", "release"})
+FREE: Final = frozenset({"ask", "say", "plan", "todo", "release", "output", "stop"})
 """They change nothing that a rule could be about."""
 
 SHOWN = 200  # characters of an argument in a question
@@ -79,6 +79,6 @@ def _texts(value: JSON) -> Sequence[str]:
 
 
 def _question(tool: str, units: Sequence[str], args: Mapping[str, JSON]) -> str:
-    argv = args.get("argv")
+    argv = args.get("argv") or args.get("command")
     what = " ".join(_texts(argv)) if isinstance(argv, list | tuple) else str(argv) if argv else ", ".join(units)
     return f"May it {tool} {what[:SHOWN]}?" if what else f"May it use {tool}?"

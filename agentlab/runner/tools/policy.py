@@ -153,8 +153,7 @@ def split(text: str) -> list[str]:
     if operators or "\n" in text.strip() or re.search(r"\$\(|`", text):
         what = operators[0] if operators else "shell syntax"
         raise BadRequest(
-            f"The command has {what!r} in it, which needs a shell. If you want one say so: "
-            f'run(["bash", "-lc", {text!r}]).'
+            f"The command has {what!r} in it, which needs a shell. To have bash do it say: run(command={text!r})."
         )
     if not argv:
         raise BadRequest("The command is empty.")

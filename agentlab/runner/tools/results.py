@@ -46,6 +46,38 @@ class Ran(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class Printed(Struct, frozen=True, kw_only=True):
+    """A command in the background: how it is, and a page of what it has printed, both streams as they came.
+
+    code, signal: None while it runs. why: it did not end by itself: stopped, timeout, ... text: bytes `start` to `end` of the
+    `size` that there are by now. wrote, violations, hint: as of `Ran`; while it runs, what was found just now.
+    """
+
+    id: str
+    running: bool
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    text: str = ""
+    start: int = 0
+    end: int = 0
+    size: int = 0
+    wrote: tuple[str, ...] = ()
+    violations: str = ""
+    hint: str = ""
+
+
+class Todos(Struct, frozen=True):
+    """What is to be done. status: pending | in_progress | done."""
+
+    items: tuple[Todo, ...]
+
+
+class Todo(Struct, frozen=True):
+    text: str
+    status: str
+
+
 class Kept(Struct, frozen=True, kw_only=True):
     """An artifact that was declared."""
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +22,12 @@ from agentlab.paths import Workspace
 from agentlab.sandbox import Sandbox, needed
 
 from . import confined, policy
+from .background import Background, Job
 from .grants import Grants
 from .ledger import Ledger
 from .output import Output
 from .reach import opened
-from .results import Ran
+from .results import Printed, Ran
 from .watch import Found, Reach, Watch
 
 PINNED: dict[str, str] = {
@@ -47,6 +48,7 @@ the user's own history would be wrong for good, which is a higher price than a d
 PROC_VARIABLE = "AGENTLAB_PROC"
 """In the environment of a command and of all that it starts: which call they belong to."""
 
+_HELD = 1.0  # s between looks whether a command in the background still holds what it stands on
 _GRACE = 2.0  # s between TERM and KILL on timeout and cancel
 _STRAGGLERS = 0.5  # s for what a command left behind
 _DRAIN = 5.0  # s for pipes to close once everything that could write to them is dead
@@ -69,6 +71,8 @@ class Command:
     places: Mapping[str, str] = field(default_factory=dict)  # environment of its sandbox
     pass_fds: tuple[int, ...] = ()
     started: Callable[[processes.Child], None] | None = None
+    proc: str = ""  # its name in the log; "": the next one
+    heard: Callable[[bytes], None] | None = None  # what it prints
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class Runs:
         self._count = 0
         self._live: dict[int, str] = {}  # pid -> marker
         self._stops: set[asyncio.Event] = set()
+        self.background = Background(directory, watch.look)
 
     @property
     def pids(self) -> list[int]:
@@ -118,60 +123,94 @@ class Runs:
 
     async def run(
         self,
-        argv: Sequence[str] | str,
+        argv: Sequence[str] | str | None = None,
         *,
+        command: str | None = None,
         writes: Iterable[str] = (),
         unit: str | None = None,
         timeout: float | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = ".",
         stdin: str | bytes | None = None,
-    ) -> Ran:
-        words = policy.split(argv) if isinstance(argv, str) else [str(word) for word in argv]
+        background: bool = False,
+    ) -> Ran | Printed:
+        """argv: words; one text is split into them. command: a text for the shell instead. background: return when it runs."""
+        words = self._words(argv, command)
         if not words or not words[0] or any("\0" in word for word in words):
             raise BadRequest(f"{words!r} is no command: it needs a program, and may not have a NUL in it.")
         chosen = (self._workspace.canonical_unit(unit),) if unit else self._rules.units(words)
         exclusive = (*chosen, *(self.written(path) for path in writes))
         held, mode = (exclusive, Mode.EXCLUSIVE) if exclusive else ((policy.ANY,), Mode.SHARED)
-        directory = self._workspace.locate(cwd).name
-        async with self._grants.holding(held, mode), self._bulkhead:
-            token = self._token(held[0], mode)
-            command = Command(
-                argv=tuple(words),
-                cwd=directory,
-                env=dict(env or {}),
-                stdin=stdin.encode() if isinstance(stdin, str) else stdin,
-                timeout=timeout,
-                unit=held[0],
-                token=token,
-            )
-            if self._sandbox is not None:
-                command = self._confined(command, self._sandbox)
-            ended = await self.supervise(command)
-        exit, boxed = ended.exit, command.reach is not None
-        if boxed:
-            confined.check_started(exit, ended.stderr)
-        return Ran(
-            code=exit.code,
-            signal=exit.signal,
-            stdout=ended.stdout,
-            stderr=ended.stderr,
-            wrote=ended.found.wrote,
-            timed_out=ended.why == "timeout",
-            violations=ended.found.violations,
-            hint=confined.hint(ended.stdout, ended.stderr) if boxed and exit.code != 0 else "",
+        wanted = Command(
+            argv=tuple(words),
+            cwd=self._workspace.locate(cwd).name,
+            env=dict(env or {}),
+            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+            timeout=timeout,
+            unit=held[0],
         )
+        if background:
+            return await self.background.start(
+                self._next(), words, lambda job: self._in_background(job, wanted, held, mode)
+            )
+        async with self._grants.holding(held, mode), self._bulkhead:
+            boxed = self._ready(wanted, mode, self._exclusive())
+            ended = await self.supervise(boxed)
+        return _told(boxed, ended)
 
-    def _confined(self, command: Command, sandbox: Sandbox) -> Command:
-        """The command in its sandbox: what the agent holds for itself alone, here and by earlier claims, is open."""
+    async def _in_background(self, job: Job, wanted: Command, held: tuple[str, ...], mode: Mode) -> Ran:
+        """It may write what it declared, and not what its agent holds besides: that can be given back meanwhile."""
+        async with self._grants.holding(held, mode) as tickets:
+            with self._grants.pinning(tickets, f"{job.id} ({job.shown})"):
+                boxed = self._ready(wanted, mode, held if mode is Mode.EXCLUSIVE else ())
+                boxed = replace(boxed, proc=job.id, heard=job.transcript.add, started=lambda child: job.started.set())
+                guard = asyncio.ensure_future(self._guard(job, tickets))
+                try:
+                    ended = await self.supervise(boxed, job.stop)
+                finally:
+                    guard.cancel()
+        return _told(boxed, ended)
+
+    async def _guard(self, job: Job, tickets: frozenset[int]) -> None:
+        """Stop it when something that it stands on is taken from it."""
+        while all(self._ledger.gate.keeps(ticket) for ticket in tickets):  # noqa: ASYNC110 - a lease ends without a word
+            await asyncio.sleep(_HELD)
+        self.background.end(job, "what it was granted was taken from it")
+
+    def _words(self, argv: Sequence[str] | str | None, command: str | None) -> list[str]:
+        match argv, command:
+            case None, str(text):
+                shell = shutil.which("bash", path=self._env.get("PATH")) or "sh"
+                return ["bash" if shell.endswith("/bash") else shell, "-c", text]
+            case str(text), None:
+                return policy.split(text)
+            case [*words], None:
+                return [str(word) for word in words]
+            case _:
+                raise BadRequest("run takes either argv, a list of words, or command, a text for the shell.")
+
+    def _ready(self, command: Command, mode: Mode, open_to: Iterable[str]) -> Command:
+        """With its token, and in its sandbox where there is one, open to these units."""
+        assert command.unit is not None
+        command = replace(command, token=self._token(command.unit, mode))
+        return command if self._sandbox is None else self._confined(command, self._sandbox, open_to)
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"p{self._count}"
+
+    def _exclusive(self) -> list[str]:
+        """All that the agent holds for itself alone, here and by earlier claims."""
+        return [unit for g in self._ledger.gate.grants() if g.mode is Mode.EXCLUSIVE for unit in g.units]
+
+    def _confined(self, command: Command, sandbox: Sandbox, units: Iterable[str]) -> Command:
+        """The command in its sandbox, where these units are open to it."""
         env = {**self._env, **command.env}
         cwd, program = self._workspace.root / command.cwd, command.argv[0]
         if shutil.which(str(cwd / program) if "/" in program else program, path=env.get("PATH")) is None:
             raise NotFound(
                 f"There is no program {program!r} that may be executed, neither on PATH nor below {command.cwd!r}."
             )
-        grants = self._ledger.gate.grants()
-        units = [unit for granted in grants if granted.mode is Mode.EXCLUSIVE for unit in granted.units]
         root = self._workspace.root
         reach = opened(root, units)
         self._scratch.mkdir(mode=0o700, exist_ok=True)
@@ -187,12 +226,12 @@ class Runs:
         located = self._workspace.locate(path)
         return f"{'dir' if path.endswith('/') or located.path.is_dir() else 'file'}:{located.name}"
 
-    async def supervise(self, command: Command) -> Ended:
+    async def supervise(self, command: Command, stop: asyncio.Event | None = None) -> Ended:
         """A process from its start until nothing of it is left and all that it wrote is sorted out.
 
-        Cancelling ends it in the same order, and only then raises CancelledError.
+        stop: set to end it. Cancelling ends it in the same order, and only then raises CancelledError.
         """
-        stop = asyncio.Event()
+        stop = stop or asyncio.Event()
         work = asyncio.ensure_future(self._supervised(command, stop))
         self._stops.add(stop)
         try:
@@ -210,13 +249,13 @@ class Runs:
             stop.set()
         for pid, marker in list(self._live.items()):
             await processes.end([pid], marker=marker, grace=_GRACE)
+        await self.background.close()
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
     # --- one process ---------------------------------------------------------------------------------------
 
     async def _supervised(self, command: Command, stop: asyncio.Event) -> Ended:
-        self._count += 1
-        proc = f"p{self._count}"
+        proc = command.proc or self._next()
         marker = f"{PROC_VARIABLE}={self._ledger.gate.owner}:{proc}:{secrets.token_hex(4)}"
         shown = command.shown or command.argv
         columns = {"name": os.path.basename(shown[0]), "unit": command.unit}  # noqa: PTH119
@@ -240,8 +279,8 @@ class Runs:
                 if command.started is not None:
                     command.started(child)
                 pumps = [
-                    asyncio.ensure_future(processes.read_pipe(child.stdout, out.feed)),
-                    asyncio.ensure_future(processes.read_pipe(child.stderr, err.feed)),
+                    asyncio.ensure_future(processes.read_pipe(child.stdout, _heard(out, command.heard))),
+                    asyncio.ensure_future(processes.read_pipe(child.stderr, _heard(err, command.heard))),
                 ]
                 why = await self._until_ended(child, command.timeout, stop)
                 ended = await processes.end([child.pid], marker=marker, grace=_GRACE) if why else 0
@@ -322,6 +361,32 @@ class Runs:
         if granted is None:
             raise StaleToken(f"The grant on {unit} ended before the command began. Call run again.", unit=unit)
         return granted.token
+
+
+def _told(command: Command, ended: Ended) -> Ran:
+    """The end of a command as its agent is told of it. Raises Unavailable: it had no sandbox, so it was not run."""
+    exit, boxed = ended.exit, command.reach is not None
+    if boxed:
+        confined.check_started(exit, ended.stderr)
+    return Ran(
+        code=exit.code,
+        signal=exit.signal,
+        stdout=ended.stdout,
+        stderr=ended.stderr,
+        wrote=ended.found.wrote,
+        timed_out=ended.why == "timeout",
+        violations=ended.found.violations,
+        hint=confined.hint(ended.stdout, ended.stderr) if boxed and exit.code != 0 else "",
+    )
+
+
+def _heard(output: Output, listener: Callable[[bytes], None] | None) -> Callable[[bytes], Awaitable[None]]:
+    async def feed(data: bytes) -> None:
+        if listener is not None:
+            listener(data)
+        await output.feed(data)
+
+    return feed
 
 
 def _status(exit: processes.Exit) -> str:

@@ -36,6 +36,10 @@ class Found:
     undone: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
 
+    def and_then(self, later: Found) -> Found:
+        pairs = ((self.wrote, later.wrote), (self.undone, later.undone), (self.left, later.left))
+        return Found(*(tuple(sorted({*before, *after})) for before, after in pairs))
+
     @property
     def violations(self) -> str:
         texts = []
@@ -88,6 +92,7 @@ class Watch:
         self._seen: dict[str, Entry] = {}
         self._since = 0
         self._reaches: list[Reach] = []  # of the processes that run
+        self._untold = Found()  # sorted out while they went on
 
     async def begin(self, reach: Reach = None) -> None:
         """Remember how things are, unless a process of ours runs already.
@@ -95,9 +100,11 @@ class Watch:
         reach: all that its sandbox lets it write; None: everything.
         """
         async with self.turn:
-            if not self._reaches:
+            if self._reaches:  # what was changed so far is none of its doing
+                self._untold = await self._sort(tuple(self._reaches))
+            else:
                 self._since = await self._ledger.gate.position()
-                self._seen = await asyncio.to_thread(self._look)
+                self._seen = await asyncio.to_thread(self._look_at_all)
             self._reaches.append(reach)
 
     async def settle(self, reach: Reach = None) -> Found:
@@ -108,21 +115,32 @@ class Watch:
         async with self.turn:
             reaches = tuple(self._reaches)
             self._reaches.remove(reach)
-            since, self._since = self._since, await self._ledger.gate.position()
-            now = await asyncio.to_thread(snapshot, self._workspace.root, self._ignore)
-            was, self._seen = self._seen, now
-            reached = await asyncio.to_thread(self._reached, reaches, suspects(was, now), now)
-            found = [await self._suspect(name, was.get(name), now.get(name)) for name in reached]
-            changed = [s for s in found if _changed(s)]
-            mine = [s for s in changed if self._ledger.gate.held(s.unit) is not None]
-            others = [s for s in changed if self._ledger.gate.held(s.unit) is None]
-            touched = set(await self._ledger.gate.touched(tuple(s.unit for s in others), since)) if others else set()
-            for suspect in mine:
-                await self._adopt(suspect)
-            undone, left = await self._undo([s for s in others if s.unit not in touched], was)
-            if self._reaches:
-                self._remember(s for s in changed if s.name not in undone)
-            return Found(tuple(s.name for s in mine), undone, left)
+            found, self._untold = await self._sort(reaches), Found()
+            return found
+
+    async def look(self) -> Found:
+        """Sort out what has changed by now, while processes go on."""
+        async with self.turn:
+            found, self._untold = await self._sort(tuple(self._reaches)) if self._reaches else self._untold, Found()
+            return found
+
+    async def _sort(self, reaches: tuple[Reach, ...]) -> Found:
+        """Since it was sorted out last; with what nobody was told of yet."""
+        since, self._since = self._since, await self._ledger.gate.position()
+        now = await asyncio.to_thread(snapshot, self._workspace.root, self._ignore)
+        was, self._seen = self._seen, now
+        reached = await asyncio.to_thread(self._reached, reaches, suspects(was, now), now)
+        found = [await self._suspect(name, was.get(name), now.get(name)) for name in reached]
+        changed = [s for s in found if _changed(s)]
+        mine = [s for s in changed if self._ledger.gate.held(s.unit) is not None]
+        others = [s for s in changed if self._ledger.gate.held(s.unit) is None]
+        touched = set(await self._ledger.gate.touched(tuple(s.unit for s in others), since)) if others else set()
+        for suspect in mine:
+            await self._adopt(suspect)
+        undone, left = await self._undo([s for s in others if s.unit not in touched], was)
+        if self._reaches:
+            self._remember(s for s in changed if s.name not in undone)
+        return self._untold.and_then(Found(tuple(s.name for s in mine), undone, left))
 
     def note(self, name: str, data: bytes | None) -> None:
         """A tool of ours changed this file just now; None: it is gone, or too large to keep."""
@@ -160,7 +178,7 @@ class Watch:
         inodes = {now[name].inode for name in within if name in now and now[name].kind == "file"}
         return [name for name in names if name in within or (name in now and now[name].inode in inodes)]
 
-    def _look(self) -> dict[str, Entry]:
+    def _look_at_all(self) -> dict[str, Entry]:
         now = snapshot(self._workspace.root, self._ignore)
         self._shadow.refresh(self._workspace, now)
         return now

@@ -1,0 +1,46 @@
+"""What a command in the background has printed, both streams as they came: to be read on from anywhere. Kept on disk."""
+
+from __future__ import annotations
+
+import codecs
+import tempfile
+from pathlib import Path
+
+PAGE = 30_000  # bytes of one answer
+LINES = 1_900  # of one answer
+
+
+class Transcript:
+    def __init__(self, directory: Path) -> None:
+        self._spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+        self.size = 0  # bytes
+        self.read = 0  # bytes that were shown already
+
+    def add(self, data: bytes) -> None:
+        self._spool.seek(0, 2)
+        self._spool.write(data)
+        self.size += len(data)
+
+    def page(self, since: int | None, *, over: bool) -> tuple[int, str, int]:
+        """(where it begins, text, where the next one begins). since: bytes from the beginning, or where it is negative from
+        the end; None: what was not shown yet. over: nothing more will come, not even the rest of a character."""
+        start = self.read if since is None else max(self.size + since, 0) if since < 0 else min(since, self.size)
+        self._spool.seek(start)
+        data = _lines(self._spool.read(PAGE))
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(data, final=over and start + len(data) >= self.size)
+        self.read = start + len(data) - len(decoder.getstate()[0])
+        return start, text, self.read
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+def _lines(data: bytes) -> bytes:
+    """At most so many of its lines."""
+    at = -1
+    for _ in range(LINES):
+        at = data.find(b"\n", at + 1)
+        if at < 0:
+            return data
+    return data[: at + 1]

@@ -244,6 +244,21 @@ class DriverSuite:
         await driver.prompt(do({"shell": "echo hi; exit 3"}, {"say": "ran"}))
         assert "exit code 3" in bench.said(1)
 
+    async def test_a_command_in_the_background_is_looked_at_later_and_ends_with_the_agent(
+        self, bench: DriverBench
+    ) -> None:
+        driver = await bench.started()
+        begin = {"tool": "run", "args": {"command": "echo ready; setsid sleep 1009 & sleep 1009", "background": True}}
+        look = {"tool": "output", "args": {"id": "p1", "since": 0, "wait": 1}}
+        turn = await driver.prompt(do(begin, look, {"say": "on with it"}))
+        assert (turn.status, turn.output) == ("done", "on with it"), turn
+        assert "p1 runs in the background" in bench.said(1)
+        assert "ready" in bench.said(2)
+        assert _named(bench.left(), "1009")
+        await driver.close()
+        await bench.tools.close()
+        assert bench.left() == []
+
     async def test_a_lock_that_comes_free_lets_the_waiting_call_go_on(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = await bench.held_up(driver)

@@ -62,7 +62,7 @@ class AcpDriver:
         ids = CallIds()
         self._record = Recorder(context.gate, ids, native=self._native, breach=self._breach)
         self._locks = Native(context)
-        self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=ids.take)
+        self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
         self._setup: Setup | None = None
         self._program: Program | None = None
         self._watcher: asyncio.Task[None] | None = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from agentlab.core.events import Guard, Message, ModelCall, ToolCall, ToolResult
+from agentlab.core.events import JSON, Guard, Message, ModelCall, ToolCall, ToolResult
 from agentlab.runner.gate import Gate
 
 from .acp_wire import Ended, Said, Tool
@@ -47,6 +47,7 @@ class Recorder:
         self._tools: dict[str, Tool] = {}
         self._open: dict[str, _Open] = {}
         self._denied: set[str] = set()
+        self._commands: set[str] = set()  # that our own `run` was called with in this turn
         self._role = ""
         self._message = ""
         self._parts: list[str] = []
@@ -54,6 +55,12 @@ class Recorder:
 
     def begin_turn(self) -> None:
         self.last = ""
+
+    def served(self, tool: str, args: JSON) -> str | None:
+        """One of our tools is called: the agent's own id of this call, where it told it."""
+        if isinstance(args, dict) and isinstance(command := args.get("command"), str):
+            self._commands.add(command)
+        return self._ids.take(tool, args)
 
     def said(self, piece: Said) -> None:
         if (piece.role, piece.message) != (self._role, self._message):
@@ -79,6 +86,8 @@ class Recorder:
                 self._ids.announce(name, tool.input, tool.call)
             elif tool.status not in _DONE and not known and tool.input is None:
                 self._ids.announce(name, None, tool.call)
+        elif not self._native and tool.kind in (None, "other") and tool.title in self._commands:
+            pass  # Gemini titles each call that has a `command` by that, also one of ours
         elif self._native or tool.kind not in _ACTS:
             self._own(tool)
         elif tool.status == "completed":
@@ -101,6 +110,7 @@ class Recorder:
         for call in list(self._open):
             self._close(call, "cancelled", "the turn has ended")
         self._tools.clear()
+        self._commands.clear()
         if ended:
             for number, (model, (inp, out, cached)) in enumerate(ended.models.items()):
                 self._gate.record(

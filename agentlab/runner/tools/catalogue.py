@@ -306,7 +306,12 @@ def spec_of(name: str) -> ToolSpec:
     )
 
 
-_DULL: tuple[tuple[str, JSON], ...] = (("additionalProperties", False), ("default", []), ("default", False))
+_DULL: tuple[tuple[str, JSON], ...] = (
+    ("additionalProperties", False),
+    ("required", []),
+    ("default", []),
+    ("default", False),
+)
 
 
 def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:

@@ -59,12 +59,13 @@ class CLIProfile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the commands of agents may do. mode "auto": bubblewrap where it works, else nothing, which is said.
+    """What the commands of agents may do. mode "auto": bubblewrap where it works, else Landlock, else nothing, which is said.
 
+    network: False is refused where it cannot be had.
     writable: folders outside of the workspace that they may write as well, such as "~/.cargo".
     """
 
-    mode: Literal["auto", "bubblewrap", "none"] = "auto"
+    mode: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
     network: bool = True
     writable: tuple[str, ...] = ()
 

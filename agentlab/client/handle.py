@@ -116,7 +116,7 @@ class AgentHandle:
 
     @property
     def sandbox(self) -> str:
-        """What its commands run in: bubblewrap | none; '' until its runner has said."""
+        """What its commands run in: bubblewrap | landlock | none; '' until its runner has said."""
         return str(self.row().get("sandbox") or "")
 
     @property

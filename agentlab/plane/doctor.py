@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import shutil
 import socket
@@ -19,12 +18,12 @@ from msgspec import Struct
 
 from agentlab import discovery
 from agentlab.__about__ import PROTOCOL, __version__
-from agentlab.config import Config
+from agentlab.config import Config, Confinement
 from agentlab.core.commands import CLI
 from agentlab.errors import Unavailable
 from agentlab.runtimes.base import Runtime
 from agentlab.runtimes.detect import ask
-from agentlab.sandbox import probe
+from agentlab.sandbox import choose, probe_bubblewrap, probe_landlock
 from agentlab.store import schema
 from agentlab.store.reader import reader_uri
 
@@ -32,8 +31,7 @@ Verdict = Literal["ok", "warn", "fail"]
 
 PATIENCE = 20.0  # s for the database; what could not be read in that time is said
 ROOM = 1024**3  # bytes of free disk below which a log may soon be in the way
-_LANDLOCK_CREATE_RULESET = 444
-_LANDLOCK_VERSION = 1
+_LANDLOCK_SIGNALS = 6  # the version that keeps commands from signalling what is outside
 _PRIVATE = ("plane.json", "secret", "agentlab.db", "agentlab.db-wal", "plane.sock")
 
 
@@ -67,7 +65,6 @@ async def diagnose(home: Path, config: Config, runtime: Runtime) -> list[Check]:
         ("plane", lambda: plane(home)),
     ]
     facts: list[tuple[str, Callable[[], Check]]] = [
-        ("Landlock", landlock),
         ("cgroup v2", cgroup),
         ("Docker", docker),
     ]
@@ -76,7 +73,9 @@ async def diagnose(home: Path, config: Config, runtime: Runtime) -> list[Check]:
         _guarded(f"runtime {runtime.id}", runtime_health(runtime)),
         _programs(runtime),
         _guarded("claude extra", claude_extra()),
+        _guarded("sandbox", asyncio.to_thread(sandbox, config.sandbox, home)),
         _guarded("bubblewrap", asyncio.to_thread(bubblewrap)),
+        _guarded("Landlock", asyncio.to_thread(landlock, network=config.sandbox.network)),
         *(_guarded(name, asyncio.to_thread(check)) for name, check in facts),
     )
     return [check for group in found for check in group]
@@ -202,24 +201,41 @@ async def claude_extra() -> Check:
 # --- the machine -------------------------------------------------------------------------------------------
 
 
+def sandbox(wanted: Confinement, home: Path) -> Check:
+    """What holds for commands of agents that are spawned now, by the settings and by what works here."""
+    name = "sandbox"
+    try:
+        found, why = choose(wanted, home)
+    except Unavailable as error:
+        return fail(name, f"Agents fail: {error}", "change [sandbox] in config.toml, or make it work")
+    if found is None:
+        fix = "" if wanted.mode == "none" else "apt-get install bubblewrap, or a kernel >= 6.2 with Landlock"
+        return warn(name, f"Commands of agents have none: {why}", fix or 'mode = "auto" in config.toml')
+    network = "" if wanted.network else " They have no network."
+    return ok(name, f"{found.name}: commands of agents write only what they declare.{network}")
+
+
 def bubblewrap() -> Check:
     """Tried for real, as the runners of agents do."""
     name = "bubblewrap"
     try:
-        return ok(name, f"{probe()} works: commands of agents write only what they declare.")
+        return ok(name, f"{probe_bubblewrap()} works.")
     except Unavailable as error:
         fix = "apt-get install bubblewrap" if shutil.which("bwrap") is None else "allow unprivileged user namespaces"
-        return warn(name, f"Commands of agents have no sandbox: {error}", fix)
+        return warn(name, str(error), fix)
 
 
-def landlock() -> Check:
-    """The kernel's own answer: the version of its interface, or why there is none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
-    if version > 0:
-        return ok("Landlock", f"Version {version} of its interface.")
-    reason = os.strerror(ctypes.get_errno())
-    return warn("Landlock", f"The kernel does not offer it: {reason}.", "Boot a kernel >= 5.13 with lsm=...,landlock.")
+def landlock(*, network: bool = True) -> Check:
+    """Tried for real, with the network cut if that is not to be."""
+    name = "Landlock"
+    try:
+        version = probe_landlock(network=network)
+    except Unavailable as error:
+        return warn(name, str(error), "boot a kernel >= 6.2 with lsm=...,landlock, or install bubblewrap")
+    lacks = (
+        "" if version >= _LANDLOCK_SIGNALS else " Commands can signal programs outside; a kernel >= 6.12 prevents it."
+    )
+    return ok(name, f"Version {version} works, where there is no bubblewrap.{lacks}")
 
 
 def cgroup(proc: Path = Path("/proc/self")) -> Check:

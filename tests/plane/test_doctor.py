@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentlab import discovery
-from agentlab.config import Config
+from agentlab.config import Config, Confinement
 from agentlab.core.commands import CLI
 from agentlab.plane import doctor
 from agentlab.plane.doctor import Check, diagnose
@@ -59,6 +59,7 @@ async def test_a_fresh_home_has_one_line_for_each_thing(home: Path) -> None:
         "runtime fake",
         "program claude",
         "claude extra",
+        "sandbox",
         "bubblewrap",
         "Landlock",
         "cgroup v2",
@@ -181,6 +182,25 @@ def test_a_plane_of_another_version_is_told(home: Path, listener: socket.socket)
 def test_a_plane_that_crashed_is_told_from_none(home: Path) -> None:
     discovery.write(home, discovery.Plane(pid=2**22 + 1, started=1, address="unix:/x", token="sesame"))
     assert "stale" in doctor.plane(home).detail
+
+
+def test_the_sandbox_that_holds_is_told_and_one_that_cannot_be_had_fails(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    monkeypatch.setattr("agentlab.sandbox.landlock.probe", lambda network=True: 7)
+    assert doctor.sandbox(Confinement(), home).detail.startswith("landlock: ")
+    assert "no network" in doctor.sandbox(Confinement(network=False), home).detail
+    assert doctor.sandbox(Confinement(mode="bubblewrap"), home).verdict == "fail"
+    off = doctor.sandbox(Confinement(mode="none"), home)
+    assert off.verdict == "warn" and "switched off" in off.detail and off.fix
+
+
+def test_landlock_says_what_this_kernel_lacks(monkeypatch) -> None:
+    monkeypatch.setattr("agentlab.plane.doctor.probe_landlock", lambda network: 5)
+    assert "can signal" in doctor.landlock().detail
+    monkeypatch.undo()
+    monkeypatch.setattr("agentlab.sandbox.landlock.launcher.version", lambda: 1)
+    check = doctor.landlock()
+    assert check.verdict == "warn" and "truncated" in check.detail and "6.2" in check.fix
 
 
 def test_a_cgroup_that_cannot_be_written_says_how_to_get_one(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import agentlab
 from agentlab.errors import Unavailable
-from agentlab.sandbox import probe
+from agentlab.sandbox import probe_bubblewrap, probe_landlock
 
 WRITES = [{"run": ["sh", "-c", "echo 1 > out.txt"], "writes": ["out.txt"]}]
 
@@ -19,15 +20,19 @@ def settings(home: Path, text: str) -> None:
     (home / "config.toml").write_text(f"[sandbox]\n{text}\n")
 
 
-def test_commands_are_in_a_sandbox_from_the_beginning_and_it_is_shown(
-    lab: agentlab.Lab, home: Path, work: Path
-) -> None:
+def needs(trial: Callable[[], object]) -> None:
     try:
-        probe()
+        trial()
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+def test_commands_are_in_a_sandbox_from_the_beginning_and_it_is_shown(
+    lab: agentlab.Lab, home: Path, work: Path
+) -> None:
+    needs(probe_bubblewrap)
     read = {"run": ["sh", "-c", f"cat {home}/secret {home}/plane.json || echo hidden"]}
     stray = {"run": ["sh", "-c", "echo 1 > stray.txt"]}
     agent = lab.spawn("script", steps=[*WRITES, read, stray], workdir=work)
@@ -39,6 +44,29 @@ def test_commands_are_in_a_sandbox_from_the_beginning_and_it_is_shown(
     assert agent.sandbox == "bubblewrap"
     assert lab.agents()["sandbox"].tolist() == ["bubblewrap"]
     assert set(agent.run.procs()["sandbox"]) == {"bubblewrap"}
+
+
+def test_landlock_holds_commands_within_what_they_claim_and_hides_the_home(
+    home: Path, work: Path, tmp_path: Path
+) -> None:
+    needs(probe_landlock)
+    settings(home, 'mode = "landlock"')
+    (work / "notes.md").write_text("kept")
+    read = {"run": ["sh", "-c", f"cat {home}/secret {home}/plane.json {home}/agentlab.db || echo hidden"]}
+    stray = f"echo 1 > stray.txt; echo 1 > notes.md; echo 1 > {tmp_path}/outside; echo 1 > {home}/evil; exit 1"
+    with agentlab.connect(home) as lab:
+        steps = [*WRITES, read, {"run": ["sh", "-c", stray]}]
+        agent = lab.spawn("script", steps=steps, workdir=work)
+        wrote, hidden, refused = agent.wait(60).check().output
+        assert wrote["wrote"] == ["out.txt"]
+        assert hidden["stdout"] == "hidden\n"
+        assert "writes=" in refused["hint"]
+        assert not refused["violations"]
+        assert (work / "notes.md").read_text() == "kept"
+        assert not any(path.exists() for path in (work / "stray.txt", tmp_path / "outside", home / "evil"))
+        assert agent.sandbox == "landlock"
+        assert lab.agents()["sandbox"].tolist() == ["landlock"]
+        assert set(agent.run.procs()["sandbox"]) == {"landlock"}
 
 
 def test_no_sandbox_is_said(home: Path, work: Path) -> None:

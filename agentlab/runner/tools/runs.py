@@ -19,14 +19,15 @@ from agentlab.core.events import Mode, ProcExit, ProcStart
 from agentlab.core.units import KINDS, kind_of
 from agentlab.errors import AgentlabError, BadRequest, Forbidden, NotFound, StaleToken, Unavailable
 from agentlab.paths import Workspace
-from agentlab.sandbox import Sandbox, needed
+from agentlab.sandbox import Sandbox
 
 from . import confined, policy
 from .background import Background, Job
 from .grants import Grants
 from .ledger import Ledger
 from .output import Output
-from .reach import opened
+from .placeholders import Placeholders
+from .reach import opened, opened_alone
 from .results import Printed, Ran
 from .watch import Found, Reach, Watch
 
@@ -111,7 +112,8 @@ class Runs:
         self._bulkhead = asyncio.Semaphore(children)
         self._directory = directory
         self._scratch = directory / "tmp"
-        self._sandbox = sandbox and replace(sandbox, scratch=self._scratch, seen=needed(self._env))
+        self._sandbox = sandbox and sandbox.placed(self._scratch, self._env)
+        self._placeholders = Placeholders()
         self._count = 0
         self._live: dict[int, str] = {}  # pid -> marker
         self._stops: set[asyncio.Event] = set()
@@ -154,22 +156,23 @@ class Runs:
                 self._next(), words, lambda job: self._in_background(job, wanted, held, mode)
             )
         async with self._grants.holding(held, mode), self._bulkhead:
-            boxed = self._ready(wanted, mode, self._exclusive())
+            boxed = self._ready(wanted, mode, self._exclusive(), exclusive)
             ended = await self.supervise(boxed)
-        return _told(boxed, ended)
+        return _told(self._sandbox, ended)
 
     async def _in_background(self, job: Job, wanted: Command, held: tuple[str, ...], mode: Mode) -> Ran:
         """It may write what it declared, and not what its agent holds besides: that can be given back meanwhile."""
         async with self._grants.holding(held, mode) as tickets:
             with self._grants.pinning(tickets, f"{job.id} ({job.shown})"):
-                boxed = self._ready(wanted, mode, held if mode is Mode.EXCLUSIVE else ())
+                exclusive = held if mode is Mode.EXCLUSIVE else ()
+                boxed = self._ready(wanted, mode, exclusive, exclusive)
                 boxed = replace(boxed, proc=job.id, heard=job.transcript.add, started=lambda child: job.started.set())
                 guard = asyncio.ensure_future(self._guard(job, tickets))
                 try:
                     ended = await self.supervise(boxed, job.stop)
                 finally:
                     guard.cancel()
-        return _told(boxed, ended)
+        return _told(self._sandbox, ended)
 
     async def _guard(self, job: Job, tickets: frozenset[int]) -> None:
         """Stop it when something that it stands on is taken from it."""
@@ -189,11 +192,11 @@ class Runs:
             case _:
                 raise BadRequest("run takes either argv, a list of words, or command, a text for the shell.")
 
-    def _ready(self, command: Command, mode: Mode, open_to: Iterable[str]) -> Command:
-        """With its token, and in its sandbox where there is one, open to these units."""
+    def _ready(self, command: Command, mode: Mode, open_to: Iterable[str], declared: Iterable[str]) -> Command:
+        """With its token, and in its sandbox where there is one, open to these units, of which it declared some itself."""
         assert command.unit is not None
         command = replace(command, token=self._token(command.unit, mode))
-        return command if self._sandbox is None else self._confined(command, self._sandbox, open_to)
+        return command if self._sandbox is None else self._confined(command, self._sandbox, open_to, declared)
 
     def _next(self) -> str:
         self._count += 1
@@ -203,7 +206,7 @@ class Runs:
         """All that the agent holds for itself alone, here and by earlier claims."""
         return [unit for g in self._ledger.gate.grants() if g.mode is Mode.EXCLUSIVE for unit in g.units]
 
-    def _confined(self, command: Command, sandbox: Sandbox, units: Iterable[str]) -> Command:
+    def _confined(self, command: Command, sandbox: Sandbox, units: Iterable[str], declared: Iterable[str]) -> Command:
         """The command in its sandbox, where these units are open to it."""
         env = {**self._env, **command.env}
         cwd, program = self._workspace.root / command.cwd, command.argv[0]
@@ -212,7 +215,7 @@ class Runs:
                 f"There is no program {program!r} that may be executed, neither on PATH nor below {command.cwd!r}."
             )
         root = self._workspace.root
-        reach = opened(root, units)
+        reach = opened(root, units) if sandbox.seals else opened_alone(root, units, declared)
         self._scratch.mkdir(mode=0o700, exist_ok=True)
         return replace(
             command, argv=sandbox.argv(root, reach, command.argv), shown=command.shown or command.argv,
@@ -285,7 +288,7 @@ class Runs:
                 why = await self._until_ended(child, command.timeout, stop)
                 ended = await processes.end([child.pid], marker=marker, grace=_GRACE) if why else 0
                 exit = await child.wait()
-                if command.reach is not None:
+                if command.sandbox == "bubblewrap":
                     exit = confined.exit_of(exit)
                 left = await processes.end([child.pid], marker=marker, grace=_STRAGGLERS)
                 await _drained(pumps)
@@ -314,13 +317,15 @@ class Runs:
 
     @asynccontextmanager
     async def _settled(self, reach: Reach) -> AsyncIterator[Callable[[], asyncio.Future[Found]]]:
-        """Whatever happens inside, the watch is settled once."""
+        """Whatever happens inside, the watch is settled once, and what was only made for it is gone."""
         done: list[asyncio.Future[Found]] = []
 
         def settle() -> asyncio.Future[Found]:
+            self._placeholders.end(reach or ())
             done.append(asyncio.ensure_future(self._watch.settle(reach)))
             return done[-1]
 
+        self._placeholders.begin(reach or ())
         try:
             yield settle
         finally:
@@ -363,11 +368,11 @@ class Runs:
         return granted.token
 
 
-def _told(command: Command, ended: Ended) -> Ran:
+def _told(sandbox: Sandbox | None, ended: Ended) -> Ran:
     """The end of a command as its agent is told of it. Raises Unavailable: it had no sandbox, so it was not run."""
-    exit, boxed = ended.exit, command.reach is not None
-    if boxed:
-        confined.check_started(exit, ended.stderr)
+    exit = ended.exit
+    if sandbox is not None:
+        confined.check_started(sandbox, exit, ended.stderr)
     return Ran(
         code=exit.code,
         signal=exit.signal,
@@ -376,7 +381,7 @@ def _told(command: Command, ended: Ended) -> Ran:
         wrote=ended.found.wrote,
         timed_out=ended.why == "timeout",
         violations=ended.found.violations,
-        hint=confined.hint(ended.stdout, ended.stderr) if boxed and exit.code != 0 else "",
+        hint=confined.hint(sandbox, ended.stdout, ended.stderr) if sandbox is not None and exit.code != 0 else "",
     )
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from agentlab.paths import TEMPORARY
 
+from .placeholders import untouched
+
 IGNORED = (
     ".git",
     "__pycache__",
@@ -61,6 +63,8 @@ def _walk(fd: int, prefix: str, ignore: Sequence[str], recent: int, found: dict[
                 continue
             try:
                 seen = entry.stat(follow_symlinks=False)
+                if untouched((seen.st_mode, seen.st_size, seen.st_mtime_ns)):
+                    continue
                 found[name] = entry_of(seen, recent, fd, entry.name)
                 if not stat.S_ISDIR(seen.st_mode):
                     continue

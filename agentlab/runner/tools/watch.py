@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from agentlab.core.events import Artifact, FileDelete, FileWrite, Guard
 from agentlab.errors import AgentlabError, StaleBase, StaleToken
@@ -129,9 +130,12 @@ class Watch:
         since, self._since = self._since, await self._ledger.gate.position()
         now = await asyncio.to_thread(snapshot, self._workspace.root, self._ignore)
         was, self._seen = self._seen, now
-        reached = await asyncio.to_thread(self._reached, reaches, suspects(was, now), now)
+        names = suspects(was, now)
+        reached = await asyncio.to_thread(self._reached, reaches, names, now)
         found = [await self._suspect(name, was.get(name), now.get(name)) for name in reached]
-        changed = [s for s in found if _changed(s)]
+        loose = _modes(reaches, self._workspace.root, set(names).difference(reached), was, now)
+        modes = [await self._suspect(name, was.get(name), now.get(name)) for name in loose]
+        changed = [s for s in found if _changed(s)] + [s for s in modes if _only_mode(s)]
         mine = [s for s in changed if self._ledger.gate.held(s.unit) is not None]
         others = [s for s in changed if self._ledger.gate.held(s.unit) is None]
         touched = set(await self._ledger.gate.touched(tuple(s.unit for s in others), since)) if others else set()
@@ -365,6 +369,27 @@ def _changed(suspect: _Suspect) -> bool:
     if suspect.before == UNKNOWN:
         return (was.size, was.mtime, was.inode) != (now.size, now.mtime, now.inode)
     return suspect.before != suspect.after
+
+
+def _modes(
+    reaches: Sequence[Reach], root: Path, names: Iterable[str], was: Mapping[str, Entry], now: Mapping[str, Entry]
+) -> list[str]:
+    """The files whose permissions have changed where one of these could change them, even if nothing else."""
+    folders = [one.folder for reach in reaches for one in reach or () if one.modes]
+    return [
+        name for name in sorted(names)
+        if any((root / name).is_relative_to(folder) for folder in folders)
+        and (before := was.get(name)) and (after := now.get(name))
+        and before.kind == after.kind == "file" and before.inode == after.inode and before.mode != after.mode
+    ]  # fmt: skip
+
+
+def _only_mode(suspect: _Suspect) -> bool:
+    """Whether the content is the same, or cannot be read any more: who changes content too is somebody else."""
+    was, now = suspect.was, suspect.now
+    if suspect.after == UNKNOWN or suspect.before == UNKNOWN:
+        return was is not None and now is not None and (was.size, was.mtime) == (now.size, now.mtime)
+    return suspect.before == suspect.after
 
 
 def _parents(name: str) -> list[str]:

@@ -1,7 +1,6 @@
-"""A bubblewrap sandbox for one command: all can be read but what is hidden, and only what was opened can be written.
+"""The first rung: mounts of the command's own, in which only what was opened can be written, and what is hidden is empty.
 
-`Sandbox` builds argv and environment, `probe` tries for real, `choose` does what the settings say. /tmp is a folder of
-the agent's own, which lasts as long as the agent; tools that keep caches are sent there.
+/tmp is a folder of the agent's own, which lasts as long as the agent; tools that keep caches are sent there.
 """
 
 from __future__ import annotations
@@ -12,36 +11,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
-from agentlab.config import Confinement
 from agentlab.errors import Unavailable
+
+from .base import Opened, caches, devices, kept_caches
 
 _PATIENCE = 60.0  # s for the trial
 _TMP = Path("/tmp")  # noqa: S108 - the command's own
 _VAR_TMP = Path("/var/tmp")  # noqa: S108
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What root keeps: to work on files of others. Without the rest it cannot mount, trace, load or make devices."""
-_DEVICES = ("dri", "kfd", "nvidia*")  # below /dev: GPUs
-_KEPT = ("Cypress", "huggingface", "ms-playwright", "puppeteer", "pypoetry", "torch")
-"""Below the user's cache folder: rather installations than caches. They stay visible, and read-only."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A folder that may be written. sealed: what in it may not, because only a file of it was asked for."""
-
-    folder: Path
-    sealed: tuple[Path, ...] = ()
-
-    def __contains__(self, path: Path) -> bool:
-        return path.is_relative_to(self.folder) and not any(path.is_relative_to(sealed) for sealed in self.sealed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sandbox:
+class Bubblewrap:
     """program: bwrap. hidden: folders whose content no command may see. scratch: what it finds as /tmp; None: something
     empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written."""
 
@@ -52,20 +39,22 @@ class Sandbox:
     extra: tuple[Path, ...] = ()
     network: bool = True
     name: str = "bubblewrap"
+    seals: bool = True
+    mark: str = "bwrap: "
+
+    def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
+        return replace(self, scratch=scratch, seen=needed(env))
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
-        """What to execute instead of `command`. opened: outer ones first."""
         words = [self.program, "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"]
-        for device in _devices():
+        for device in devices():
             words += ["--dev-bind-try", device, device]
         for folder in (_TMP, _VAR_TMP):
             words += ["--tmpfs", str(folder)] if self.scratch is None else ["--bind", str(self.scratch), str(folder)]
         for path in self.seen:
             words += ["--ro-bind-try", str(path), str(path)]
-        if (cache := _cache()) is not None:
-            for path in (cache / name for name in _KEPT):
-                if path.is_dir():
-                    words += ["--ro-bind-try", str(path), str(_tmp(root) / ".cache" / path.name)]
+        for path in kept_caches():
+            words += ["--ro-bind-try", str(path), str(_tmp(root) / ".cache" / path.name)]
         for place in sorted(
             {root, *self.extra}, key=lambda path: path.parts
         ):  # outer first: the workspace is not reopened
@@ -85,18 +74,7 @@ class Sandbox:
         return (*words, "--", *command)
 
     def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
-        """What a command needs beyond `given`, so that tools put their caches where they may be written."""
-        tmp = _tmp(root)
-        caches = {"TMPDIR": str(tmp), "XDG_CACHE_HOME": f"{tmp}/.cache"}
-        own = {"npm_config_cache": f"{tmp}/.npm", "JUPYTER_RUNTIME_DIR": f"{tmp}/.jupyter"}
-        if not any(one.folder == root and not one.sealed for one in opened):
-            own |= {
-                "PYTEST_ADDOPTS": f"-o cache_dir={tmp}/.pytest_cache",
-                "MYPY_CACHE_DIR": f"{tmp}/.mypy_cache",
-                "RUFF_CACHE_DIR": f"{tmp}/.ruff_cache",
-                "COVERAGE_FILE": f"{tmp}/.coverage",
-            }
-        return caches | {name: value for name, value in own.items() if name not in given}
+        return caches(_tmp(root), root, opened, given)
 
 
 def needed(env: Mapping[str, str]) -> tuple[Path, ...]:
@@ -119,7 +97,8 @@ def probe(program: str | None = None) -> str:
         root, inside = Path(folder).resolve(), Path(folder).resolve() / "open"
         inside.mkdir()
         script = 'echo 1 > "$1/open/yes" && ! { echo 1 > "$1/no"; } 2>/dev/null'
-        words = Sandbox(program=path).argv(root, (Opened(folder=inside),), ("/bin/sh", "-c", script, "sh", str(root)))
+        trial = ("/bin/sh", "-c", script, "sh", str(root))
+        words = Bubblewrap(program=path).argv(root, (Opened(folder=inside),), trial)
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -130,25 +109,9 @@ def probe(program: str | None = None) -> str:
     return path
 
 
-def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
-    """The sandbox that the settings ask for, with agentlab's home hidden, and why there is none where there is none.
-
-    Raises Unavailable: it was asked for by name and cannot be had. A trial that went well is remembered in the home, for
-    this program, kernel, boot and namespace; one that did not is repeated.
-    """
-    if wanted.mode == "none":
-        return None, "switched off in config.toml"
-    try:
-        program = _tried(home)
-    except Unavailable as error:
-        if wanted.mode != "auto":
-            raise Unavailable(f'[sandbox] mode = "{wanted.mode}" in {home}/config.toml: {error}') from None
-        return None, str(error)
-    extra = tuple(Path(path).expanduser().resolve() for path in wanted.writable)
-    return Sandbox(program=program, hidden=(home,), extra=extra, network=wanted.network), ""
-
-
-def _tried(home: Path) -> str:
+def probe_once(home: Path) -> str:
+    """As `probe`. A trial that went well is remembered in the home, for this program, kernel, boot and namespace; one that
+    did not is repeated."""
     path, memory = shutil.which("bwrap"), home / "sandbox"
     if path is None:
         return probe()
@@ -164,24 +127,15 @@ def _tried(home: Path) -> str:
         pass
     probe(path)
     fresh = memory.with_name(f"sandbox.{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_text(verdict)
-    fresh.replace(memory)
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_text(verdict)
+        fresh.replace(memory)
+    except OSError:
+        pass  # there is no home yet: nothing is remembered
     return path
 
 
 def _tmp(root: Path) -> Path:
     """Where the command finds its scratch: not below the workspace."""
     return _VAR_TMP if _TMP.is_relative_to(root) else _TMP
-
-
-def _cache() -> Path | None:
-    named = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(named) if named else Path.home() / ".cache"
-    except RuntimeError:  # no home
-        return None
-
-
-def _devices() -> list[str]:
-    return sorted(str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern))

@@ -1,0 +1,85 @@
+"""What every sandbox promises, and the folders that one is told to open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+DEVICES = ("dri", "kfd", "nvidia*")  # below /dev: GPUs
+KEPT = ("Cypress", "huggingface", "ms-playwright", "puppeteer", "pypoetry", "torch")
+"""Below the user's cache folder: rather installations than caches. They stay visible, and read-only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A folder, or a file, that may be written. sealed: what in it may not, because only a file of it was asked for.
+
+    missing: what it is to be; it is not there yet. modes: only the permissions of what is in it may be changed.
+    """
+
+    folder: Path
+    sealed: tuple[Path, ...] = ()
+    missing: Literal["", "file", "folder"] = ""
+    modes: bool = False
+
+    def __contains__(self, path: Path) -> bool:
+        if self.modes or not path.is_relative_to(self.folder):
+            return False
+        return not any(path.is_relative_to(sealed) for sealed in self.sealed)
+
+
+class Sandbox(Protocol):
+    """Something that commands of one agent are executed in. It shows what can be read but for what is hidden, and opens
+    what it is told to."""
+
+    @property
+    def name(self) -> str:
+        """As users see it: bubblewrap | landlock."""
+
+    @property
+    def seals(self) -> bool:
+        """Whether it can keep a part of an opened folder closed. Where not, files are opened one by one."""
+
+    @property
+    def mark(self) -> str:
+        """What its only line on standard error begins with where there was no command, because it failed. The code is 1."""
+
+    def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
+        """The same for an agent with this folder for temporary files, which need not be there yet, and environment."""
+
+    def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
+        """What to execute instead of `command`. opened: outer ones first."""
+
+    def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
+        """What a command needs beyond `given`, so that tools put their caches where they may be written."""
+
+
+def caches(tmp: Path, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
+    """Environment that sends temporary files and caches below `tmp`."""
+    always = {"TMPDIR": str(tmp), "XDG_CACHE_HOME": f"{tmp}/.cache"}
+    own = {"npm_config_cache": f"{tmp}/.npm", "JUPYTER_RUNTIME_DIR": f"{tmp}/.jupyter"}
+    if not any(one.folder == root and not one.sealed and not one.modes for one in opened):
+        own |= {
+            "PYTEST_ADDOPTS": f"-o cache_dir={tmp}/.pytest_cache",
+            "MYPY_CACHE_DIR": f"{tmp}/.mypy_cache",
+            "RUFF_CACHE_DIR": f"{tmp}/.ruff_cache",
+            "COVERAGE_FILE": f"{tmp}/.coverage",
+        }
+    return always | {name: value for name, value in own.items() if name not in given}
+
+
+def kept_caches() -> list[Path]:
+    """Those of KEPT that there are."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        cache = Path(named) if named else Path.home() / ".cache"
+    except RuntimeError:  # no home
+        return []
+    return [path for path in (cache / name for name in KEPT) if path.is_dir()]
+
+
+def devices() -> list[str]:
+    return sorted(str(path) for pattern in DEVICES for path in Path("/dev").glob(pattern))

@@ -1,0 +1,42 @@
+"""Which sandbox there is: bubblewrap, else Landlock, else none. Each is tried for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentlab.config import Confinement
+from agentlab.errors import Unavailable
+
+from . import bubblewrap, landlock
+from .base import Sandbox
+from .bubblewrap import Bubblewrap
+from .landlock import Landlock
+
+
+def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
+    """The sandbox that the settings ask for, with agentlab's home hidden, and why it is not the first of the ladder.
+
+    Raises Unavailable: it was asked for by name, or it was asked for commands without network, and cannot be had.
+    """
+    where = f"in {home}/config.toml"
+    if wanted.mode == "none":
+        if not wanted.network:
+            raise Unavailable(f'[sandbox] network = false {where} needs a sandbox, and mode = "none" has none.')
+        return None, "switched off in config.toml"
+    extra = tuple(Path(path).expanduser().resolve() for path in wanted.writable)
+    reasons: list[str] = []
+    for rung in ("bubblewrap", "landlock") if wanted.mode == "auto" else (wanted.mode,):
+        try:
+            if rung == "bubblewrap":
+                program = bubblewrap.probe_once(home)
+                return Bubblewrap(program=program, hidden=(home,), extra=extra, network=wanted.network), ""
+            landlock.probe(network=wanted.network)
+            return Landlock(hidden=(home,), extra=extra, network=wanted.network), " ".join(reasons)
+        except Unavailable as error:
+            reasons.append(str(error))
+    why = " ".join(reasons)
+    if wanted.mode != "auto":
+        raise Unavailable(f'[sandbox] mode = "{wanted.mode}" {where}: {why}')
+    if not wanted.network:
+        raise Unavailable(f"[sandbox] network = false {where}, and no sandbox can do that: {why}")
+    return None, why

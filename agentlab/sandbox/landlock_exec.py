@@ -128,29 +128,39 @@ def _pairs(words: list[str]) -> dict[str, list[str]]:
 
 
 def _make(path: str, *, folder: bool) -> None:
+    above, _, name = path.rpartition("/")
+    fd = _there(above)
     try:
         if folder:
-            os.mkdir(path)  # noqa: PTH102
+            os.mkdir(name, dir_fd=fd)
         else:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=fd))
+        os.utime(name, ns=(MADE, MADE), dir_fd=fd, follow_symlinks=False)
     except FileExistsError:
-        return
-    os.utime(path, ns=(MADE, MADE), follow_symlinks=False)
+        pass
+    finally:
+        os.close(fd)
+
+
+def _there(path: str) -> int:
+    """A descriptor of exactly that place. Raises OSError: there is none, or a link leads elsewhere by now."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if stat.S_ISLNK(os.fstat(fd).st_mode) or os.readlink(f"/proc/self/fd/{fd}") != path:  # noqa: PTH115
+        os.close(fd)
+        raise OSError(f"{path} is not where it was")
+    return fd
 
 
 def _allow(rules: int, path: str, rights: int, *, surely: bool) -> None:
     """surely: raises OSError if it cannot be, or if a link stands in the way by now; otherwise it stays closed."""
     try:
-        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = _there(path) if surely else os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         if surely:
             raise
         return
     try:
-        mode = os.fstat(fd).st_mode
-        if surely and (stat.S_ISLNK(mode) or os.readlink(f"/proc/self/fd/{fd}") != path):  # noqa: PTH115
-            raise OSError(f"{path} is not where it was")
-        if not stat.S_ISDIR(mode):
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
             rights &= _FILE | _IOCTL_DEV
         rule = struct.pack("=Qi", rights, fd)
         if _libc.syscall(_ADD_RULE, rules, _BENEATH, rule, ctypes.c_uint32(0)) and surely:

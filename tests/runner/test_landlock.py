@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -198,6 +199,17 @@ async def test_a_hidden_folder_above_the_folder_for_temporary_files_stays_hidden
     )
     assert ran.stdout == ""
     assert not (private / "evil").exists()
+
+
+async def test_a_link_that_was_put_in_the_way_opens_and_makes_nothing(locked, tmp_path):
+    a, _ = locked
+    (tmp_path / "elsewhere").mkdir()
+    (a.root / "up").symlink_to(tmp_path / "elsewhere")
+    for words in (("open", f"{a.root}/up"), ("file", f"{a.root}/up/made"), ("folder", f"{a.root}/up")):
+        launched = (sys.executable, "-I", "-S", landlock_exec.__file__, *words, "--", "touch", f"{a.root}/up/evil")
+        done = await asyncio.to_thread(subprocess.run, launched, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.startswith(landlock_exec.MARK)) == (1, True)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 async def test_a_program_that_cannot_be_started_is_no_command(locked, tool_lab):

@@ -358,6 +358,8 @@ async def test_how_a_command_ends_is_told_as_without_a_sandbox(boxed):
     ran = await a.run(["git", "log", "--no-such-option-at-all"])
     assert ran.signal is None
     assert (await a.run("cat", stdin="in")).stdout == "in"
+    ran = await a.run(["sh", "-c", "cat /dev/stdin; echo more > /dev/stdout; echo err > /dev/stderr"], stdin="in")
+    assert (ran.stdout, ran.stderr) == ("inmore\n", "err\n")
 
 
 async def test_a_command_without_network_reaches_nobody(tool_lab, rung):

@@ -337,7 +337,7 @@ class Runs:
         env = {**self._env, **command.places, **command.env, PROC_VARIABLE: mark}
         fd = self._workspace.open_dir(command.cwd)
         try:
-            with _spooled(command.stdin, self._directory) as stdin:
+            with _spooled(command.stdin, self._directory if command.reach is None else self._scratch) as stdin:
                 return processes.spawn(argv, cwd=f"/proc/self/fd/{fd}", env=env, stdin=stdin, pass_fds=command.pass_fds)
         except FileNotFoundError:
             raise NotFound(

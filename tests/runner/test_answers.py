@@ -72,12 +72,27 @@ def test_facts_are_what_is_no_long_text() -> None:
     assert facts("a") is None
 
 
+def test_many_lines_of_a_command_are_cut_in_the_middle_and_lead_to_where_all_of_them_are() -> None:
+    ran = Ran(code=0, stdout="x\n" * 9_000 + "last", stderr="short", stored={"stdout": "artifact:h"})
+    lines = as_text("run", msgspec.to_builtins(ran)).split("\n")
+    (note,) = (line for line in lines if "left out" in line)
+    assert note == "[... 7111 lines left out; page through it with read('artifact:h', start=..., end=...) ...]"
+    assert len(lines) < 1_995
+    assert lines[-3:] == ["last", "--- stderr", "short"]
+    both = as_text("run", msgspec.to_builtins(Ran(code=0, stdout="x\n" * 9_000, stderr="y\n" * 9_000))).split("\n")
+    assert len(both) < 1_995
+    assert abs(both.count("x") - both.count("y")) < 2
+
+
 def test_whatever_is_answered_is_no_more_than_a_page_and_keeps_its_beginning_and_its_end() -> None:
-    many = as_text("run", {"code": 1, "stdout": "line\n" * 9_000, "stderr": "the end"})
+    many = as_text("ask", "first\n" + "line\n" * 9_000 + "the end")
     assert len(many.split("\n")) <= 2_000
-    assert many.startswith("exit code 1\n--- stdout\nline\n")
+    assert many.startswith("first\nline\n")
     assert "lines left out" in many
-    assert many.endswith("--- stderr\nthe end")
+    assert many.endswith("line\nthe end")
+    short = as_text("list", ["a"] * 5_000)
+    assert len(short.split("\n")) <= 2_000
+    assert "more lines; narrow it down" in short.split("\n")[-1]
     wide = as_text("run", {"code": 0, "stdout": "é" * 30_000, "stderr": "é" * 30_000 + "!"})
     assert len(wide.encode()) <= 50 * 1024
     assert "bytes left out" in wide

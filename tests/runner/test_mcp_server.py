@@ -132,6 +132,20 @@ async def test_a_call_passes_the_tool_host_and_is_recorded(server: ToolServer, t
     ]
 
 
+async def test_a_subagents_call_carries_who_it_is_and_what_it_is_a_part_of(server: ToolServer, tool_lab: Lab) -> None:
+    async with connected(server) as peer:
+        meta = {wire.ACTOR: "reviewer", wire.PARENT: "call-7"}
+        await peer.say("tools/call", 1, name="write", arguments={"path": "a.txt", "data": "x"}, _meta=meta)
+        await peer.said(1)
+        await peer.say("tools/call", 2, name="list", arguments={}, _meta={wire.ACTOR: 3, wire.PARENT: ""})
+        await peer.said(2)
+    entries = tool_lab.hosts[0].gate.entries  # type: ignore[attr-defined]
+    told = {(entry.name, type(entry.body).__name__): (entry.actor, entry.parent) for entry in entries}
+    assert told["write", "ToolCall"] == told["write", "ToolResult"] == ("reviewer", "call-7")
+    assert told["a.txt", "FileWrite"][0] == "reviewer", "and so does what it brings about"
+    assert told["list", "ToolCall"] == (None, None)
+
+
 async def test_a_refused_call_is_a_result_with_our_text(server: ToolServer) -> None:
     async with connected(server) as peer:
         await peer.call(1, "read", path="../secret")

@@ -42,6 +42,10 @@ def test_nothing_to_show_is_said(text: str, start: int | None, says: str) -> Non
     assert numbered(page(text, start)) == says
 
 
+def test_a_range_that_ends_before_it_begins_has_nothing_in_it() -> None:
+    assert numbered(page("a\nb\nc\n", 2, 1)) == "[no lines: the end is before the start; a.txt has 3 lines]"
+
+
 def test_a_long_file_ends_with_how_to_read_on_and_so_all_of_it_can_be_read() -> None:
     text = "".join(f"line {number}\n" for number in range(1, 5_001))
     first = page(text)
@@ -73,12 +77,11 @@ def test_a_page_is_bounded_in_bytes_and_its_lines_in_width() -> None:
 def test_how_the_content_is_torn_makes_no_difference(lines: list[str], size: int, start: int, end: int | None) -> None:
     text = "\n".join(lines)
     found, hash = page_of(torn(text.encode(), size), "a.txt", start, end)
-    expected = [*text.split("\n")] if text else []
-    if text.endswith("\n"):
-        expected.pop()
+    *whole, rest = text.split("\n")
+    expected = [f"{line}\n" for line in whole] + ([rest] if rest else [])
     assert hash == sha256(text.encode()).hexdigest()
     assert found.total == len(expected)
-    assert found.text.removesuffix("\n") == "\n".join(expected[start - 1 : end]).removesuffix("\n")
+    assert found.text == "".join(expected[start - 1 : end])
     assert not found.truncated
 
 

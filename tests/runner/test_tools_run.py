@@ -101,6 +101,14 @@ async def test_long_output_is_whole_in_the_store_and_short_for_the_agent(tool_la
     assert await a.read(f"artifact:{artifact.hash}", 10_001, 10_002) == "00010000\n00010001\n"
 
 
+async def test_a_long_output_says_where_all_of_it_can_be_read(tool_lab):
+    a, _ = tool_lab.agent("a")
+    ran = await a.run(python("import sys; print('x\\n' * 5_000); print('short', file=sys.stderr)"))
+    assert list(ran.stored) == ["stdout"]
+    assert await a.read(ran.stored["stdout"]) == ran.stdout
+    assert (await a.run("echo short")).stored == {}
+
+
 async def test_bytes_that_are_no_text_are_shown_replaced_and_kept(tool_lab):
     a, gate = tool_lab.agent("a")
     ran = await a.run(python("import os; os.write(1, b'caf\\xe9\\n')"))

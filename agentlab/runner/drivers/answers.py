@@ -56,11 +56,11 @@ def _fitted(text: str) -> str:
 
 def _lines(lines: Sequence[str]) -> str:
     """As many as a model is shown; a last line of ours, about those left off before, stays the last."""
-    if sum(map(len, lines)) + len(lines) <= SHOWN:
+    if sum(map(len, lines)) + len(lines) <= SHOWN and len(lines) < LINES:
         return "\n".join(lines)
     shown: list[str] = []
     room = SHOWN
-    for line in lines:
+    for line in lines[: LINES - 2]:
         room -= len(line) + 1
         if room < 0:
             break
@@ -92,11 +92,27 @@ def _ran(ran: Mapping[str, Any]) -> str:
         return _printed(ran)
     ended = f"exit code {ran['code']}" if ran.get("signal") is None else f"ended by signal {ran['signal']}"
     parts = [f"{ended}, timed out" if ran.get("timed_out") else ended]
-    parts += [f"--- {name}\n{ran[name].rstrip()}" for name in ("stdout", "stderr") if ran.get(name)]
+    streams = {name: ran[name].rstrip() for name in ("stdout", "stderr") if ran.get(name)}
+    most = (
+        LINES - 100 - min([LINES // 2, *(text.count("\n") for text in streams.values())] if len(streams) == 2 else [0])
+    )
+    stored = ran.get("stored") or {}
+    parts += [f"--- {name}\n{_ends_of(text, most, stored.get(name, ''))}" for name, text in streams.items()]
     if ran.get("wrote"):
         parts.append(f"--- wrote\n{', '.join(ran['wrote'])}")
     parts += [f"--- {title}\n{ran[key]}" for key, title in _REMARKS if ran.get(key)]
     return "\n".join(parts)
+
+
+def _ends_of(text: str, most: int, stored: str) -> str:
+    """The first and the last lines of a long output, and where all of it is."""
+    lines = text.split("\n")
+    if len(lines) <= most:
+        return text
+    head = int(most * _HEAD)
+    where = f"; page through it with read({stored!r}, start=..., end=...)" if stored else ""
+    left_out = f"[... {len(lines) - most} lines left out{where} ...]"
+    return "\n".join([*lines[:head], left_out, *lines[head - most :]])
 
 
 def _printed(printed: Mapping[str, Any]) -> str:

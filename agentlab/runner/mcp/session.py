@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentlab.core.commands import Queued
@@ -26,6 +27,8 @@ VendorCall = Callable[[str, "JSON"], str | None]
 
 BEAT = 15.0
 """s between signs of life of a call that waits. Clients drop streams that are silent for 300 s, calls without progress after 60 s."""
+
+_NAME = 200  # characters of a name that a client gives
 
 log = logging.getLogger(__name__)
 
@@ -105,16 +108,17 @@ class Session:
             send(wire.error(id, wire.INVALID_REQUEST, f"The call {id!r} is still under way."))
             return None
         meta = params.get("_meta")
-        token = meta.get("progressToken") if isinstance(meta, dict) else None
-        work = self._call(id, name, args, _Wait(token, send, self._tools.gate.owner), send)
+        meta = meta if isinstance(meta, dict) else {}
+        wait = _Wait(meta.get("progressToken"), send, self._tools.gate.owner)
+        work = self._call(id, name, args, _Caller.of(meta), wait, send)
         task = self._calls[id] = asyncio.create_task(work, name=f"mcp {name}")
         task.add_done_callback(lambda _: self._calls.pop(id, None))
         return task
 
-    async def _call(self, id: Id, name: str, args: Message, wait: _Wait, send: Send) -> None:
+    async def _call(self, id: Id, name: str, args: Message, caller: _Caller, wait: _Wait, send: Send) -> None:
         ticking = asyncio.create_task(wait.tick(self._beat))
         try:
-            answer = await self._answer(name, args, wait)
+            answer = await self._answer(name, args, caller, wait)
         except asyncio.CancelledError:
             if why := self._dropped.pop(id, ""):
                 send(wire.result(id, wire.text(why, is_error=True)))
@@ -123,16 +127,32 @@ class Session:
             ticking.cancel()
         send(wire.result(id, answer))
 
-    async def _answer(self, name: str, args: Message, wait: _Wait) -> Message:
+    async def _answer(self, name: str, args: Message, caller: _Caller, wait: _Wait) -> Message:
         vendor, call_id = {"tool": f"{offer.SERVER}/{name}"}, self._vendor_call(name, args)
         try:
-            output = await self._tools.call(name, args, call_id=call_id, vendor=vendor, queued=wait.at, paged=True)
+            output = await self._tools.call(
+                name, args, call_id=call_id, actor=caller.actor, parent=caller.parent, vendor=vendor, queued=wait.at,
+                paged=True,
+            )  # fmt: skip
         except AgentlabError as error:
             return wire.text(str(error), is_error=True)
         except Exception as error:
             log.exception("the tool %s failed inside", name)
             return wire.text(f"{name} failed inside: {type(error).__name__}: {error}", is_error=True)
         return wire.text(as_text(name, output), facts=facts(output))
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """actor: the subagent that calls. parent: the call that it is a part of. None: the agent itself, of its own accord."""
+
+    actor: str | None = None
+    parent: str | None = None
+
+    @classmethod
+    def of(cls, meta: Message) -> _Caller:
+        said = (meta.get(wire.ACTOR), meta.get(wire.PARENT))
+        return cls(*(word[:_NAME] if isinstance(word, str) and word else None for word in said))
 
 
 class _Wait:

@@ -64,6 +64,10 @@ def error(id: Id | None, code: int, text: str) -> Message:
     return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}}
 
 
+ACTOR: Final = "agentlab/actor"
+PARENT: Final = "agentlab/parent"
+"""Keys in `_meta` of a call: the subagent that makes it, and the id of the call that the subagent's work is a part of."""
+
 FACTS: Final = "agentlab/result"
 """The key in `_meta` of a result under which programs find it as data."""
 

@@ -56,6 +56,11 @@ class Output:
         if self.size > CHUNK:
             await self._store()
 
+    @property
+    def stored(self) -> str:
+        """Where the whole of it can be read; "": it was short, or is in several parts."""
+        return f"artifact:{self._hashes[0]}" if len(self._hashes) == 1 else ""
+
     def text(self) -> str:
         """For the agent: all of it, or head and tail with a note of where the rest is."""
         head, tail = SHOWN_HEAD * 4, SHOWN_TAIL * 4  # bytes that hold at least so many characters

@@ -123,6 +123,8 @@ def numbered(page: Page) -> str:
 def _note(page: Page) -> list[str]:
     if page.total == 0:
         return [f"[{page.path} is empty]"]
+    if page.end < page.start <= page.total:
+        return [f"[no lines: the end is before the start; {page.path} has {page.total} lines]"]
     if page.end < page.start:
         return [f"[there is no line {page.start}: {page.path} has {page.total} lines]"]
     if page.truncated:

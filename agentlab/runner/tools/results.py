@@ -33,7 +33,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     """How a command ended. `code` None: it was ended by `signal`. Long output is cut in the middle and says where it is.
 
     wrote: paths that it changed and that stay so. violations: what it wrote without a claim, and what to do about it.
-    hint: what to do where its sandbox refused a write.
+    hint: what to do where its sandbox refused a write. stored: by stream, the path under which `read` has all of a long one.
     """
 
     code: int | None
@@ -44,6 +44,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     timed_out: bool = False
     violations: str = ""
     hint: str = ""
+    stored: dict[str, str] = {}
 
 
 class Printed(Struct, frozen=True, kw_only=True):

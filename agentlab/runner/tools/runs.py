@@ -85,6 +85,7 @@ class Ended:
     killed: int
     stdout: str
     stderr: str
+    stored: Mapping[str, str]
     tail: str  # the last lines of both, standard error last
     found: Found
 
@@ -305,7 +306,8 @@ class Runs:
                     killed=max(ended - 1, 0) + left,
                 )
                 self._ledger.record(body, **columns, status=why or _status(exit), dur_ns=duration)
-                return Ended(exit, why, body.killed, out.text(), err.text(), out.tail() + err.tail(), found)
+                stored = {name: s.stored for name, s in (("stdout", out), ("stderr", err)) if s.stored}
+                return Ended(exit, why, body.killed, out.text(), err.text(), stored, out.tail() + err.tail(), found)
             except BaseException:
                 await processes.end([child.pid], marker=marker, grace=0)
                 raise
@@ -382,6 +384,7 @@ def _told(sandbox: Sandbox | None, ended: Ended) -> Ran:
         timed_out=ended.why == "timeout",
         violations=ended.found.violations,
         hint=confined.hint(sandbox, ended.stdout, ended.stderr) if sandbox is not None and exit.code != 0 else "",
+        stored=dict(ended.stored),
     )
 
 

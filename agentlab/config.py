@@ -70,6 +70,14 @@ class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
     writable: tuple[str, ...] = ()
 
 
+class Models(Struct, frozen=True, forbid_unknown_fields=True):
+    """What agents' programs and their models say to each other. record: keep it in the log, where the address of the model
+    can be set. body: bytes; of a larger request or answer only the size is kept."""
+
+    record: bool = True
+    body: int = 16 * 1024 * 1024
+
+
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """An agent with a name: `[agents.NAME]`. kind: one that there is, or none and a command that speaks the Agent Client
     Protocol. registry: path of a registry's JSON file; its entry `id` is then the command.
@@ -96,6 +104,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     local: Local = Local()
     sandbox: Confinement = Confinement()
+    models: Models = Models()
     clis: dict[str, CLIProfile] = {}
     agents: dict[str, Profile] = {}
     policy: tuple[Rule, ...] = ()  # what answers for a person, see `core.policy`

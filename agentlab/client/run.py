@@ -216,6 +216,10 @@ class Run:
         """What was said to and by agents."""
         return self._frame("messages_df", options)
 
+    def exchanges(self, **options: Any) -> pd.DataFrame:
+        """What programs and their models said to each other, one row an HTTP request; `blobs=True`: with the bodies."""
+        return self._frame("exchanges_df", options)
+
     def tool_calls(self, **options: Any) -> pd.DataFrame:
         """One row a call, joined to its result."""
         return self._frame("tool_calls_df", options)

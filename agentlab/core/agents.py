@@ -40,7 +40,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 VERBS: Final = ("pause", "resume", "stop", "kill", "interrupt")
 
 REPORTED: Final = (
-    e.Message, e.ModelCall, e.ToolCall, e.ToolResult, e.FileRead, e.FileWrite, e.FileDelete, e.FileRename,
+    e.Message, e.ModelCall, e.ModelExchange, e.ToolCall, e.ToolResult, e.FileRead, e.FileWrite, e.FileDelete, e.FileRename,
     e.ProcStart, e.ProcOutput, e.ProcExit, e.Artifact, e.Handoff, e.StateSet, e.Guard, e.Error, e.Raw,
 )  # fmt: skip
 """What an agent may report of itself. Ownership, ends and approvals are decided here, never reported."""

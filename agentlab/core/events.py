@@ -185,6 +185,25 @@ class ModelCall(Body, frozen=True, tag="model.call"):
     detail: JSON = None
 
 
+class ModelExchange(Body, frozen=True, tag="model.exchange"):
+    """One HTTP request of an agent's program to its model, and the answer, as they went over the wire. `name` of the envelope:
+    the model; status: ok, or error (a code of 400 and above, no answer, an answer that broke off). Headers are not recorded."""
+
+    NONDET = frozenset({"request", "response", "request_size", "response_size", "response_id", "first_ns", "error"})
+    provider: str  # anthropic | openai | google | another's name
+    method: str
+    path: str  # below the base URL, without keys
+    code: int = 0  # of HTTP; 0: there was no answer
+    media: str = ""  # type of the answer
+    request: str | None = None  # hash of the body; None: it was empty, or too large
+    request_size: int = 0  # bytes
+    response: str | None = None
+    response_size: int = 0
+    response_id: str = ""
+    first_ns: int | None = None  # until the first byte of the answer's body
+    error: str = ""
+
+
 # --- the tool boundary -------------------------------------------------------------------------------------
 
 
@@ -452,7 +471,7 @@ class Raw(Body, frozen=True, tag="import.raw"):
 
 AnyBody = (
     RunStart | RunBegin | RunEnd | TaskCreate | TaskUpdate | PlanSet
-    | AgentStart | AgentState | AgentEnd | Message | ModelCall
+    | AgentStart | AgentState | AgentEnd | Message | ModelCall | ModelExchange
     | ToolCall | ToolResult | FileRead | FileWrite | FileDelete | FileRename
     | ProcStart | ProcOutput | ProcExit | Artifact
     | LockRequest | LockGrant | LockRelease | LockExpire | LockDeny

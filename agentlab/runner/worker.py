@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Coroutine
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .drivers.base import Context, Driver, Turn
 from .environment import environment, private_folder, shared_folder
 from .governor import LIMITED, UNKNOWN_RESET, Governor, Silence, Verdict, retry_after
 from .inbox import Inbox, mail_of
+from .model_proxy import ModelProxy
 from .tools import ToolHost
 
 PROGRAMS = frozenset({"script", "python"})
@@ -51,6 +53,7 @@ class Worker:
         self._orders: asyncio.Queue[str] = asyncio.Queue()  # interrupt, pause, resume: one after the other
         self._driver: Driver | None = None
         self._tools: ToolHost | None = None
+        self._models: ModelProxy | None = None
         self._prompting = False
         self._paused = False
         self._awake = asyncio.Event()
@@ -162,6 +165,7 @@ class Worker:
         context = Context(
             agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
             shared=shared_folder(home, spec.kind), tools=self._tools, gate=self._gate, env=env,
+            models=self._recorder(settings.models),
         )  # fmt: skip
         driver: Driver = _driver(spec)(context)
         self._context = context
@@ -177,6 +181,12 @@ class Worker:
         name = sandbox.name if sandbox else "none"
         self._gate.record(StateSet(store="sandbox", key=self._launch.agent, after=name, provenance=why))
         return sandbox
+
+    def _recorder(self, wanted: config.Models) -> ModelProxy | None:
+        """What records its model. None: it has none, or it is not to be recorded."""
+        if self._kind not in PROGRAMS and wanted.record and find_spec("httpx"):
+            self._models = ModelProxy(self._gate, limit=wanted.body)
+        return self._models
 
     async def _start(self, driver: Driver) -> None:
         self._driver = driver
@@ -316,6 +326,8 @@ class Worker:
             await asyncio.wait((closing, working), timeout=GRACE)
         if self._tools:
             await _quietly(self._tools.close(), "closing its tools")
+        if self._models:
+            await _quietly(self._models.close(), "closing the record of its model")
 
     async def _close_gently(self, working: asyncio.Task[Turn]) -> None:
         driver = self._driver

@@ -27,9 +27,10 @@ import pytest
 import pytest_asyncio
 
 from agentlab import kinds, processes
-from agentlab.core.events import AgentSpec, FileWrite, Message, ModelCall, ToolCall, ToolResult
+from agentlab.core.events import AgentSpec, FileWrite, Message, ModelCall, ModelExchange, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context, Driver, Turn
+from agentlab.runner.model_proxy import ModelProxy
 from agentlab.runner.tools import ToolHost
 from agentlab.runner.tools.page import LINES
 
@@ -72,12 +73,13 @@ class DriverBench:
             spec=AgentSpec(kind=self.kind),
         )  # fmt: skip
         self.hosts.append(self.tools)
+        self.models = ModelProxy(self.gate, limit=4_000_000)
 
     def driver(self, **spec: Any) -> Driver:
         env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.pop("env", {})}
         context = Context(
             agent=self.gate.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
-            private=self.private, shared=self.private, tools=self.tools, gate=self.gate, env=env,
+            private=self.private, shared=self.private, tools=self.tools, gate=self.gate, env=env, models=self.models,
         )  # fmt: skip
         driver: Driver = kinds.load(self.kind)(context)
         self.drivers.append(driver)
@@ -99,6 +101,10 @@ class DriverBench:
         await until(self.waiting)
         return turn
 
+    async def kept(self, hash: str | None) -> bytes:
+        """A body that was recorded; empty where none was."""
+        return (await self.gate.fetch(hash) or b"") if hash else b""
+
     def said(self, number: int) -> str:
         """What the model was told last, in its nth question."""
         return self.model.turns[number].last
@@ -117,6 +123,7 @@ class DriverBench:
     async def close(self) -> None:
         for driver in self.drivers:
             await driver.close(now=True)
+        await self.models.close()
         for host in self.hosts:
             await host.close()
         await until(lambda: not self.left())
@@ -222,6 +229,22 @@ class DriverSuite:
         await driver.prompt(do({"read": "long.txt"}, {"say": "read"}))
         assert f"{LINES}\tword {LINES}" in bench.said(1).replace("\\t", "\t")
         assert f"[lines 1-{LINES} of 3000; read on with start={LINES + 1}]" in bench.said(1)
+
+    async def test_what_it_and_its_model_say_to_each_other_is_recorded_and_no_key(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        await driver.prompt(do({"write": ["a.txt", "hello"]}, {"say": "finished"}))
+        await driver.close()
+        await bench.models.close()
+        found = [(entry, entry.body) for entry in bench.gate.entries if isinstance(entry.body, ModelExchange)]
+        asked = [(entry, body) for entry, body in found if b"@do" in await bench.kept(body.request)]
+        assert len(asked) >= len(bench.model.turns) >= 2, "some also ask for a title"
+        assert {(entry.status, body.code) for entry, body in asked} == {("ok", 200)}
+        assert all(entry.name and entry.dur_ns and body.first_ns for entry, body in asked)
+        last = await bench.kept(asked[-1][1].response)
+        assert b"finished" in last and len(last) == asked[-1][1].response_size
+        for _, body in found:
+            said = (body.path.encode(), await bench.kept(body.request), await bench.kept(body.response))
+            assert not any(b"dummy-key" in text for text in said)
 
     async def test_a_refusal_reaches_the_model_and_the_turn_goes_on(self, bench: DriverBench) -> None:
         await bench.typist.claim((f"file:{HELD}",))

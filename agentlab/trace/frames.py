@@ -82,6 +82,22 @@ def messages_df(db: str | Path, run_id: Runs = None, **options: Unpack[Options])
     return _told(db, run_id, stories.MESSAGES, stories.messages, ("message",), options)
 
 
+def exchanges_df(db: str | Path, run_id: Runs = None, **options: Unpack[Options]) -> pd.DataFrame:
+    """What programs and their models said to each other: one row an HTTP request with its answer.
+
+    `first`: until the first byte of the answer. `request`, `response`: the hash of the body, with `blobs` the body itself; missing
+    where it was empty or too large to be kept.
+    """
+    frame = _told(db, run_id, stories.EXCHANGES, stories.exchanges, ("model.exchange",), options)
+    sides = [side for side in ("request", "response") if side in frame.columns]
+    if options.get("blobs") and sides:
+        hashes = {hash for side in sides for hash in frame[side].dropna()}
+        bodies = {hash: data.decode("utf-8", "replace") for hash, data in contents(Log(db), hashes)}
+        for side in sides:
+            frame[side] = pd.array([bodies.get(hash) for hash in frame[side]], dtype=pd.StringDtype("pyarrow"))
+    return frame
+
+
 def tool_calls_df(db: str | Path, run_id: Runs = None, **options: Unpack[Options]) -> pd.DataFrame:
     """Each call at the tool boundary with its result; `status` is unknown where there is none (yet)."""
     types = ("tool.call", "tool.result")

@@ -108,6 +108,56 @@ def messages(steps: Iterable[Step], reading: Reading) -> Iterator[Record]:
             yield *step.keys, step.ts, body.role or None, body.to or None, text(body.text)
 
 
+# --- what programs and their models said to each other ----------------------------------------------------
+
+
+class _Exchange(Struct):
+    provider: str = ""
+    method: str = ""
+    path: str = ""
+    code: int = 0
+    request: str | None = None
+    request_size: int = 0
+    response: str | None = None
+    response_size: int = 0
+    response_id: str = ""
+    first_ns: int | None = None
+    error: Text = ""
+
+
+_exchange = msgspec.json.Decoder(_Exchange)
+
+EXCHANGES: Columns = {
+    **KEYS,
+    "ts": Kind.TIME,
+    "provider": Kind.CATEGORY,
+    "model": Kind.CATEGORY,
+    "method": Kind.CATEGORY,
+    "path": Kind.TEXT,
+    "status": Kind.CATEGORY,
+    "code": Kind.NUMBER,
+    "dur": Kind.SPAN,
+    "first": Kind.SPAN,
+    "request_size": Kind.NUMBER,
+    "response_size": Kind.NUMBER,
+    "response_id": Kind.TEXT,
+    "error": Kind.TEXT,
+    "request": Kind.TEXT,
+    "response": Kind.TEXT,
+}
+
+
+def exchanges(steps: Iterable[Step], reading: Reading) -> Iterator[Record]:
+    for step in steps:
+        if step.wanted:
+            body = reading.body(step, _exchange)
+            yield (
+                *step.keys, step.ts, body.provider, step.name, body.method, body.path, step.status, body.code, step.dur,
+                body.first_ns, body.request_size, body.response_size, body.response_id or None, text(body.error) or None,
+                body.request, body.response,
+            )  # fmt: skip
+
+
 # --- tool calls --------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,9 @@ def test_four_vendors_in_one_folder_lose_nothing(
         assert own["name"].tolist() == ["claim", "edit", "release"] * 3 + ["run", "write"], kind
         assert set(own["status"]) == {"ok"}
     assert set(run.usage()["actor"]) >= set(VENDORS)
+    said = run.exchanges(blobs=True)
+    for kind in VENDORS:
+        assert f"{kind} is done" in said[said["actor"] == kind]["response"].iloc[-1], "word for word"
     assert set(of_home(home)) <= {plane_pid(home)}, "every program is gone"
     for path in home.rglob("*"):
         if path.is_file():

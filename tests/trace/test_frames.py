@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ from agentlab.core.events import (
     Message,
     Mode,
     ModelCall,
+    ModelExchange,
     ProcExit,
     ProcOutput,
     ProcStart,
@@ -37,6 +39,7 @@ from agentlab.errors import BadRequest, NotFound, StoreCorrupt
 from agentlab.trace.columns import Kind
 from agentlab.trace.frames import (
     events_df,
+    exchanges_df,
     files_df,
     locks_df,
     messages_df,
@@ -49,7 +52,7 @@ from agentlab.trace.frames import (
 from agentlab.trace.leases import LOCKS
 from agentlab.trace.queries import EVENTS, RUNS
 from agentlab.trace.spans import SPANS
-from agentlab.trace.stories import FILES, MESSAGES, PROCS, TOOL_CALLS
+from agentlab.trace.stories import EXCHANGES, FILES, MESSAGES, PROCS, TOOL_CALLS
 from agentlab.trace.usage import USAGE
 
 TEXT = pd.StringDtype("pyarrow")
@@ -57,6 +60,7 @@ TEXT = pd.StringDtype("pyarrow")
 FRAMES = {
     events_df: {name: kind for name, kind in EVENTS.items() if name != "payload"},
     messages_df: MESSAGES,
+    exchanges_df: EXCHANGES,
     tool_calls_df: TOOL_CALLS,
     locks_df: LOCKS,
     files_df: FILES,
@@ -289,6 +293,26 @@ def test_messages_are_whole_when_asked_for(log: Recorder) -> None:
     db = log.save()
     assert "12000 bytes" in messages_df(db)["text"][0] and len(messages_df(db)["text"][0]) < 600
     assert messages_df(db, blobs=True)["text"][0] == "日" * 4000
+
+
+def test_an_exchange_has_its_bodies_when_asked_for(log: Recorder) -> None:
+    bodies = (b'{"model": "m-1"}', b"data: hi")
+    asked, said = (sha256(body).hexdigest() for body in bodies)
+    log.event(
+        ModelExchange(
+            provider="anthropic", method="POST", path="/v1/messages", code=200, request=asked, request_size=16,
+            response=said, response_size=8, response_id="msg_1", first_ns=2_000_000,
+        ),
+        name="m-1", status="ok", dur_ns=5_000_000,
+    )  # fmt: skip
+    log.event(ModelExchange(provider="anthropic", method="POST", path="/v1/messages", error="gone"), status="error")
+    db = log.save(bodies)
+    first, second = exchanges_df(db).to_dict("records")
+    assert (first["model"], first["code"], first["request"], first["response"]) == ("m-1", 200, asked, said)
+    assert (first["dur"], first["first"]) == (pd.Timedelta(milliseconds=5), pd.Timedelta(milliseconds=2))
+    assert (second["status"], second["error"]) == ("error", "gone") and pd.isna(second["request"])
+    whole = exchanges_df(db, blobs=True)
+    assert list(whole["request"].dropna()) == ['{"model": "m-1"}'] and whole["response"][0] == "data: hi"
 
 
 def test_usage_adds_what_agents_said_at_their_end_once(busy: Recorder) -> None:

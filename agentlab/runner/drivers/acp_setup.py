@@ -17,6 +17,7 @@ from msgspec import Struct, ValidationError, convert
 
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
 from .base import Context
 
@@ -92,7 +93,8 @@ class AnyAgent:
         program, *rest = words(options.command)
         off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []
         return Setup(
-            title=Path(program).name, name=Path(program).name, cwd=context.root, env=context.env,
+            title=Path(program).name, name=Path(program).name, cwd=context.root,
+            env=with_recorded_urls(context.models, context.env, BASE_URLS),
             argv=(executable(program, context.env), *rest, *options.args, *off),
             login="log in with its own program first, or hand it a key with --env", mode=options.mode,
             model=context.spec.model,

@@ -10,6 +10,7 @@ from agentlab.core.events import JSON, AgentSpec
 
 if TYPE_CHECKING:
     from agentlab.runner.gate import Gate
+    from agentlab.runner.model_proxy import ModelProxy
     from agentlab.runner.tools import ToolHost
 
 
@@ -25,6 +26,7 @@ class Context:
     tools: ToolHost
     gate: Gate
     env: dict[str, str] = field(repr=False)
+    models: ModelProxy | None = None  # records what a program and its model say to each other
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class ClaudeDriver:
         from .claude_stream import Recorder
 
         own = {processes.AGENT_VARIABLE: context.agent, _MARK: self._mark}
-        env = setup.environment(context.env, os.environ) | own
+        env = setup.recorded(setup.environment(context.env, os.environ) | own, context.models)
         bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
         cli = setup.find_cli(options.cli, bundled, context.env.get("PATH", os.environ.get("PATH")))
         await setup.check_version(cli, env)

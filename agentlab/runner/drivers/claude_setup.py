@@ -8,11 +8,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, ValidationError, convert
 
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.model_proxy import ModelProxy
 
 from . import sharing
 
@@ -62,6 +64,19 @@ def environment(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[st
     """
     foreign = {name: "" for name in inherited if _NOT_INHERITED.match(name) and name not in _LOGIN_HOME}
     return {**foreign, **QUIET, **env}
+
+
+_API: Final = "https://api.anthropic.com"
+_KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+
+
+def recorded(env: dict[str, str], models: ModelProxy | None) -> dict[str, str]:
+    """`env` with the model's address led through the recorder, where the agent has a key or an address of its own. A login
+    of the user's is left alone: its traffic belongs to the vendor's own address."""
+    upstream = env.get("ANTHROPIC_BASE_URL") or (_API if any(env.get(key) for key in _KEYS) else "")
+    if models is None or not upstream:
+        return env
+    return models.environment({**env, "ANTHROPIC_BASE_URL": models.url("anthropic", upstream)})
 
 
 def instructions(own: str) -> str:

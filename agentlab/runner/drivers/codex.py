@@ -93,7 +93,10 @@ class CodexDriver:
         native = self._native is not None
         models = setup.bare(await setup.catalogue(cli, context.shared, env), spec.model, native=native)
         (home / "models.json").write_bytes(models)
-        config = setup.config(options, context.env, home / "models.json", context.root, native=native)
+        config = setup.config(
+            options, context.env, home / "models.json", context.root, native=native, models=context.models
+        )
+        env = context.models.environment(env) if context.models else env
         (home / "config.toml").write_text(config)
         program = self._program = await Program.start(
             context, [str(cli), "app-server"], env, self._answer, self._notice

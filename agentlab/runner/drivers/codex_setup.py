@@ -14,6 +14,7 @@ from msgspec import Struct, ValidationError, convert
 from agentlab import processes
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.model_proxy import ModelProxy, recorded
 from agentlab.runner.tools import ToolSpec
 
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
@@ -57,7 +58,15 @@ def key_variable(env: Mapping[str, str]) -> str | None:
     return next((name for name in KEYS if env.get(name)), None)
 
 
-def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path, *, native: bool = False) -> str:
+def config(
+    chosen: Options,
+    env: Mapping[str, str],
+    catalogue: Path,
+    root: Path,
+    *,
+    native: bool = False,
+    models: ModelProxy | None = None,
+) -> str:
     """config.toml of the agent's own CODEX_HOME. It names the variable with the key, never the key."""
     provider: dict[str, Any] = {}
     base_url = chosen.base_url or env.get("OPENAI_BASE_URL")
@@ -65,7 +74,7 @@ def config(chosen: Options, env: Mapping[str, str], catalogue: Path, root: Path,
     if base_url or key:
         provider = {
             "name": "agentlab",
-            "base_url": base_url or "https://api.openai.com/v1",
+            "base_url": recorded(models, "openai", base_url or "https://api.openai.com/v1"),
             "wire_api": "responses",
             **({"env_key": key} if key else {"requires_openai_auth": True}),
         }

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from msgspec import Struct
 
 from agentlab.core.events import JSON
+from agentlab.runner.model_proxy import with_recorded_urls
 
 from . import acp_setup, sharing
 from .acp import AcpDriver
@@ -31,6 +32,8 @@ PROTECTED_ENV: Final = (
     "GEMINI_SANDBOX", "GEMINI_SYSTEM_MD", "NODE_OPTIONS", "VITEST", "GEMINI_YOLO*",
 )  # fmt: skip
 
+_BASE_URL: Final = "GOOGLE_GEMINI_BASE_URL"
+_API: Final = "https://generativelanguage.googleapis.com"
 _CREDENTIALS = ("oauth_creds.json", "google_accounts.json", "gemini-credentials.json", "installation_id")
 
 
@@ -77,6 +80,9 @@ class Recipe:
             "GEMINI_CLI_NO_RELAUNCH": "true",  # a second process would outlive signals to the first
             "GEMINI_CLI_TRUST_WORKSPACE": "true",  # else it starts no MCP server
         }
+        if auth == "gemini-api-key":
+            env.setdefault(_BASE_URL, _API)
+        env = with_recorded_urls(context.models, env, {_BASE_URL: "google"})
         return Setup(
             title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
             login=LOGIN, told=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest
+from agentlab.runner.model_proxy import ModelProxy
 
 from . import acp_setup, sharing
 from .acp import AcpDriver
@@ -58,8 +60,10 @@ class Recipe:
         notes.write_text(sharing.instructions(PREFIX, spec.instructions))
         project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
         chosen = config(server, [str(notes), *project], spec.model, options.provider, native=spec.boundary == "native")
+        if context.models:
+            record(chosen, spec.model, context.env, context.models)
         env = {
-            **context.env,
+            **(context.models.environment(context.env) if context.models else context.env),
             "XDG_CONFIG_HOME": str(
                 home
             ),  # the user's plugins, agents and servers stay out; the login is data, and stays
@@ -93,6 +97,30 @@ def config(
         "experimental": {"mcp_timeout": HOLD_MS},
         "mcp": {SERVER: {"type": "local", "command": list(server), "enabled": True, "timeout": HOLD_MS}},
     }
+
+
+_APIS: Final = {
+    "anthropic": ("ANTHROPIC_API_KEY", "https://api.anthropic.com/v1"),
+    "openai": ("OPENAI_API_KEY", "https://api.openai.com/v1"),
+    "google": ("GOOGLE_GENERATIVE_AI_API_KEY", "https://generativelanguage.googleapis.com/v1beta"),
+}
+"""Providers that opencode knows by itself: the variable of the key, and where it asks."""
+
+_REFERENCE: Final = re.compile(r"\{env:([^}]+)\}")
+
+
+def record(chosen: dict[str, Any], model: str | None, env: Mapping[str, str], models: ModelProxy) -> None:
+    """Lead the providers whose address is known through the recorder: those that name one, and that of the model."""
+    providers: dict[str, Any] = chosen.setdefault("provider", {})
+    name = (model or "").partition("/")[0]
+    if name in _APIS and env.get(_APIS[name][0]) and not providers.get(name, {}).get("options", {}).get("baseURL"):
+        own = providers.get(name, {})
+        providers[name] = {**own, "options": {**own.get("options", {}), "baseURL": _APIS[name][1]}}
+    for name, own in providers.items():
+        address = own.get("options", {}).get("baseURL") if isinstance(own, dict) else None
+        if isinstance(address, str):
+            upstream = _REFERENCE.sub(lambda found: env.get(found[1], ""), address)
+            providers[name] = {**own, "options": {**own["options"], "baseURL": models.url(name, upstream)}}
 
 
 class OpencodeDriver(AcpDriver):

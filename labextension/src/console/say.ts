@@ -26,6 +26,10 @@ export function say(event: IEvent): string {
       return line(`${text(body, 'role')}: ${text(body, 'text')}`);
     case 'model.call':
       return line([text(body, 'provider'), event.name, text(body, 'stop')].filter(Boolean).join(' · '));
+    case 'model.exchange': {
+      const sizes = `${number(body, 'request_size').toLocaleString()} → ${number(body, 'response_size').toLocaleString()} bytes`;
+      return line(`${text(body, 'method')} ${text(body, 'path')} · ${text(body, 'error') || number(body, 'code')} · ${sizes}`);
+    }
     case 'tool.call':
       return line(`${event.name ?? ''} ${short(body.args)}`);
     case 'tool.result':

@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from agentlab import discovery
 from agentlab.__about__ import PROTOCOL, __version__
-from agentlab.config import Config, Confinement
+from agentlab.config import Config, load
 from agentlab.core.commands import CLI
-from agentlab.errors import Unavailable
+from agentlab.errors import BadRequest, Unavailable
 from agentlab.runtimes.base import Runtime
 from agentlab.runtimes.detect import ask
 from agentlab.sandbox import choose, probe_bubblewrap, probe_landlock
@@ -73,9 +73,9 @@ async def diagnose(home: Path, config: Config, runtime: Runtime) -> list[Check]:
         _guarded(f"runtime {runtime.id}", runtime_health(runtime)),
         _programs(runtime),
         _guarded("claude extra", claude_extra()),
-        _guarded("sandbox", asyncio.to_thread(sandbox, config.sandbox, home)),
+        _guarded("sandbox", asyncio.to_thread(sandbox, home)),
         _guarded("bubblewrap", asyncio.to_thread(bubblewrap)),
-        _guarded("Landlock", asyncio.to_thread(landlock, network=config.sandbox.network)),
+        _guarded("Landlock", asyncio.to_thread(landlock, home)),
         *(_guarded(name, asyncio.to_thread(check)) for name, check in facts),
     )
     return [check for group in found for check in group]
@@ -201,12 +201,13 @@ async def claude_extra() -> Check:
 # --- the machine -------------------------------------------------------------------------------------------
 
 
-def sandbox(wanted: Confinement, home: Path) -> Check:
-    """What holds for commands of agents that are spawned now, by the settings and by what works here."""
+def sandbox(home: Path) -> Check:
+    """What holds for commands of agents that are spawned now, by the settings as they are by now and by what works here."""
     name = "sandbox"
     try:
+        wanted = load(home).sandbox
         found, why = choose(wanted, home)
-    except Unavailable as error:
+    except (Unavailable, BadRequest) as error:
         return fail(name, f"Agents fail: {error}", "change [sandbox] in config.toml, or make it work")
     if found is None:
         fix = "" if wanted.mode == "none" else "apt-get install bubblewrap, or a kernel >= 6.2 with Landlock"
@@ -225,11 +226,11 @@ def bubblewrap() -> Check:
         return warn(name, str(error), fix)
 
 
-def landlock(*, network: bool = True) -> Check:
-    """Tried for real, with the network cut if that is not to be."""
+def landlock(home: Path) -> Check:
+    """Tried for real, with the network cut if the settings say so."""
     name = "Landlock"
     try:
-        version = probe_landlock(network=network)
+        version = probe_landlock(network=load(home).sandbox.network)
     except Unavailable as error:
         return warn(name, str(error), "boot a kernel >= 6.2 with lsm=...,landlock, or install bubblewrap")
     lacks = (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentlab import discovery
-from agentlab.config import Config, Confinement
+from agentlab.config import Config
 from agentlab.core.commands import CLI
 from agentlab.plane import doctor
 from agentlab.plane.doctor import Check, diagnose
@@ -187,19 +187,23 @@ def test_a_plane_that_crashed_is_told_from_none(home: Path) -> None:
 def test_the_sandbox_that_holds_is_told_and_one_that_cannot_be_had_fails(home: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(home))
     monkeypatch.setattr("agentlab.sandbox.landlock.probe", lambda network=True: 7)
-    assert doctor.sandbox(Confinement(), home).detail.startswith("landlock: ")
-    assert "no network" in doctor.sandbox(Confinement(network=False), home).detail
-    assert doctor.sandbox(Confinement(mode="bubblewrap"), home).verdict == "fail"
-    off = doctor.sandbox(Confinement(mode="none"), home)
+    assert doctor.sandbox(home).detail.startswith("landlock: ")
+    settings = home / "config.toml"
+    settings.write_text("[sandbox]\nnetwork = false\n")
+    assert "no network" in doctor.sandbox(home).detail
+    settings.write_text('[sandbox]\nmode = "bubblewrap"\n')
+    assert doctor.sandbox(home).verdict == "fail"
+    settings.write_text('[sandbox]\nmode = "none"\n')
+    off = doctor.sandbox(home)
     assert off.verdict == "warn" and "switched off" in off.detail and off.fix
 
 
-def test_landlock_says_what_this_kernel_lacks(monkeypatch) -> None:
+def test_landlock_says_what_this_kernel_lacks(home: Path, monkeypatch) -> None:
     monkeypatch.setattr("agentlab.plane.doctor.probe_landlock", lambda network: 5)
-    assert "can signal" in doctor.landlock().detail
+    assert "can signal" in doctor.landlock(home).detail
     monkeypatch.undo()
     monkeypatch.setattr("agentlab.sandbox.landlock.launcher.version", lambda: 1)
-    check = doctor.landlock()
+    check = doctor.landlock(home)
     assert check.verdict == "warn" and "truncated" in check.detail and "6.2" in check.fix
 
 

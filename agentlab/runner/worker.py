@@ -331,6 +331,8 @@ class Worker:
 
     async def _close_gently(self, working: asyncio.Task[Turn]) -> None:
         driver = self._driver
+        if self._paused and self._tools:
+            await _quietly(self._tools.thaw(), "waking its commands")
         if self._paused and driver:
             await _quietly(driver.thaw(), "waking the agent")
         if driver and self._prompting:  # so that the turn still tells what it cost

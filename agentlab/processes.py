@@ -32,6 +32,7 @@ _PATIENCE = 15.0  # s until a process that survives SIGKILL is reported; it hang
 _PIPE = 1 << 20  # bytes; the default of 64 KiB costs a wake-up each
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_KTHREADD = 2  # the parent of the kernel's own
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -105,8 +106,28 @@ def tree(pid: int) -> list[int]:
 
 def marked(value: str, variable: str = AGENT_VARIABLE) -> list[int]:
     """All own processes that carry this value in their environment: `marked("run/agent")`."""
-    wanted = f"{variable}={value}".encode()
-    return [pid for pid in table() if wanted in _environ(pid)]
+    return _carrying(f"{variable}={value}".encode())[0]
+
+
+def _carrying(wanted: bytes) -> tuple[list[int], bool]:
+    """Processes with this in their environment, and whether that is all of them. One that went away during the look may
+    have left a child that was not looked at; one in the middle of an exec shows an empty environment."""
+    found, sure = [], True
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - a Path each would cost more than the look
+        if not entry.isdigit():
+            continue
+        try:
+            environ = (_PROC / entry / "environ").read_bytes()
+        except PermissionError:
+            continue  # of another user
+        except OSError:
+            environ = b""
+        if wanted in environ.split(b"\0"):
+            found.append(int(entry))
+        elif not environ:
+            seen = info(int(entry))
+            sure = sure and seen is not None and (seen.dead or _KTHREADD in (int(entry), seen.parent))
+    return found, sure
 
 
 def stats(roots: Iterable[int]) -> Usage:
@@ -114,13 +135,6 @@ def stats(roots: Iterable[int]) -> Usage:
     now = table()
     pids = _below(roots, now)
     return Usage(sum(now[p].cpu for p in pids), sum(now[p].rss for p in pids), len(pids))
-
-
-def _environ(pid: int) -> list[bytes]:
-    try:
-        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
 
 
 def _below(roots: Iterable[int], now: Mapping[int, Info]) -> list[int]:
@@ -169,7 +183,7 @@ def thaw(roots: Iterable[int]) -> None:
         _signal(pid, signal.SIGCONT)
 
 
-_LOOKS = 3  # a process that is just being born, or in the middle of an exec, shows no mark: one look may miss it
+_LOOKS = 3  # in which nothing was seen, where one look may have missed a process
 _BETWEEN = 0.008  # s
 
 
@@ -186,9 +200,9 @@ def kill_tree(roots: Iterable[int], *, marker: str | None = None, grace: float =
     quiet = 0  # looks in a row in which nothing was seen
     while True:
         carrying: list[int] = []
+        sure = False
         if marker is not None:
-            variable, given, value = marker.partition("=")
-            carrying = marked(value, variable) if given else marked(marker)
+            carrying, sure = _carrying((marker if "=" in marker else f"{AGENT_VARIABLE}={marker}").encode())
         now = table()  # afterwards: whoever was seen above is in it, if it is still there
         spared = _ourselves(now)
         sessions = set(roots) - spared
@@ -198,7 +212,7 @@ def kill_tree(roots: Iterable[int], *, marker: str | None = None, grace: float =
         known |= {pid: now[pid].start for pid in living}
         if not living:
             quiet += 1
-            if quiet >= _LOOKS:
+            if sure or quiet >= _LOOKS:
                 _reap(known, roots)
                 return len(known)
             time.sleep(_BETWEEN)

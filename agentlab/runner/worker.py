@@ -35,9 +35,10 @@ from .tools import ToolHost
 PROGRAMS = frozenset({"script", "python"})
 """Kinds that are no models: they may wait for a lock as long as it takes, and what they are given is no message."""
 
-GRACE = 5.0  # s that a stopped agent has to close
+GRACE = 2.0  # s that a stopped agent has to close; half of them to end its turn
 NOTICE = 30.0  # s between looks at an agent that is quiet: a person may have been asked meanwhile
-SWEEP = 1.0  # s that what it left behind has between TERM and KILL
+_HANGS = 5.0  # s for a driver whose processes are gone
+SWEEP = 0.5  # s that what it left behind has between TERM and KILL
 
 log = logging.getLogger(__name__)
 
@@ -318,14 +319,16 @@ class Worker:
         killed = asyncio.create_task(self._killed.wait())
         await asyncio.wait((closing, killed), timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
         killed.cancel()
-        if not closing.done():
+        if late := not closing.done():
             closing.cancel()
             working.cancel()
+            if self._tools:  # what the turn waits for is ended by TERM, for as long as it likes
+                await _quietly(self._tools.end(), "ending its commands")
             if self._driver:
                 await _quietly(self._driver.close(now=True), "closing the agent")
-            await asyncio.wait((closing, working), timeout=GRACE)
+            await asyncio.wait((closing, working), timeout=_HANGS)
         if self._tools:
-            await _quietly(self._tools.close(), "closing its tools")
+            await _quietly(self._tools.close(now=late), "closing its tools")
         if self._models:
             await _quietly(self._models.close(), "closing the record of its model")
 

@@ -23,7 +23,7 @@ from agentlab.runner.drivers.screen import Look, Rules, Screen, judge, news
 from agentlab.testing.gate import MemoryGate
 
 PROGRAM = """
-import os, sys, time
+import os, subprocess, sys, time
 print("\\x1b[1mhello\\x1b[0m, I am a program on", os.get_terminal_size().columns, "columns")
 while True:
     try:
@@ -46,6 +46,9 @@ while True:
                 print(".", end="", flush=True)
         elif word == "die":
             sys.exit(3)
+        elif word == "leave":
+            subprocess.Popen(["sleep", "600"], start_new_session=True)
+            sys.exit(4)
         elif word == "bye":
             sys.exit(0)
     except KeyboardInterrupt:
@@ -134,6 +137,14 @@ async def test_an_interrupt_is_ctrl_c_and_leaves_it_ready(desk: Desk) -> None:
     await driver.interrupt()
     assert (await turn).status == "cancelled"
     assert "here again" in (await driver.prompt("echo here again")).output
+
+
+async def test_its_end_is_noticed_though_something_it_left_has_the_terminal_open(desk: Desk) -> None:
+    driver, gate = await desk.started()
+    turn = await driver.prompt("leave")
+    assert (turn.status, turn.exit_code) == ("failed", 4)
+    await driver.close()
+    assert processes.marked(gate.owner) == []
 
 
 async def test_a_program_that_ends_in_a_turn_has_failed_with_its_exit_code(desk: Desk) -> None:

@@ -75,6 +75,12 @@ class AcpDriver:
         self._cost = 0.0  # USD of the session
         self._paid: float | None = None  # of it, before this turn; None: nobody knows
 
+    @staticmethod
+    def preload() -> None:
+        """What takes long to import."""
+        wire.require()
+        wire.schema()
+
     # --- life ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -193,7 +199,7 @@ class AcpDriver:
             self._gone = Turn("cancelled", reason="cancelled", error=closed, vendor_session=self._session)
         program, self._program = self._program, None
         if program is not None:
-            await program.close(now=now)
+            await program.close(now=now, leaves=self._setup is None or self._setup.leaves)
         for task in (self._watcher, self._stopper, self._planning):
             if task is not None:
                 task.cancel()

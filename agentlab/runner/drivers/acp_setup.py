@@ -31,6 +31,7 @@ class Setup:
     title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
     told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
+    leaves: whether it ends when its input is closed.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Setup:
     told: bool = False
     mode: str | None = None
     model: str | None = None
+    leaves: bool = True
 
 
 class Recipe(Protocol):

@@ -85,7 +85,7 @@ class Recipe:
         env = with_recorded_urls(context.models, env, {_BASE_URL: "google"})
         return Setup(
             title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
-            login=LOGIN, told=True,
+            login=LOGIN, told=True, leaves=False,
         )  # fmt: skip
 
 

@@ -87,10 +87,11 @@ class Program:
         self.frozen = False
         await asyncio.to_thread(processes.thaw, self.processes())
 
-    async def close(self, *, now: bool = False) -> None:
-        """Nothing of it is left afterwards. `now`: without asking it first."""
+    async def close(self, *, now: bool = False, leaves: bool = True) -> None:
+        """Nothing of it is left afterwards. `now`: without asking it first. leaves: it ends when its input is closed; one
+        that does not is sent TERM at once."""
         await self.thaw()
-        await self.rpc.close(grace=0 if now else GRACE)
+        await self.rpc.close(grace=GRACE if leaves and not now else 0)
         await self.kill(grace=0 if now else GRACE)
         await self.rpc.child.wait()
         await self.rpc.dispose()

@@ -30,17 +30,18 @@ def main() -> int:
             os._exit(127)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     os.kill(pid, signal.SIGWINCH)
-    _relay(link, terminal)
+    _relay(link, terminal, os.pidfd_open(pid))
     os.close(terminal)  # which hangs up on whatever is left in it
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
-def _relay(link: socket.socket, terminal: int) -> None:
+def _relay(link: socket.socket, terminal: int, program: int) -> None:
+    """Until the program ends, its socket does, or nobody has the terminal open: what it started may have it for longer."""
     while True:
-        ready, _, _ = select.select([link.fileno(), terminal], [], [])
-        if terminal in ready:
+        ready, _, _ = select.select([link.fileno(), terminal, program], [], [])
+        if terminal in ready:  # first: its last words
             try:
                 said = os.read(terminal, 65536)
             except OSError:  # nobody has the other side open any more
@@ -48,6 +49,8 @@ def _relay(link: socket.socket, terminal: int) -> None:
             if not said:
                 return
             link.sendall(said)
+        elif program in ready:
+            return
         if link.fileno() in ready:
             typed = link.recv(65536)
             if not typed:

@@ -397,9 +397,13 @@ class ToolHost:
         """Pids of the roots of all process trees that the host runs at the moment."""
         return self._runs.pids
 
-    async def close(self) -> None:
+    async def end(self) -> None:
+        """Kill what still runs."""
+        await self._runs.end(grace=0)
+
+    async def close(self, *, now: bool = False) -> None:
         """End what still runs and remove the private copies. The grants are the runner's to give back."""
-        await self._runs.close()
+        await self._runs.close(now=now)
         await asyncio.to_thread(self._watch.close)
 
     # --- tools that need no room of their own --------------------------------------------------------------

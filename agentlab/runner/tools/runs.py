@@ -247,12 +247,15 @@ class Runs:
         finally:
             self._stops.discard(stop)
 
-    async def close(self) -> None:
-        """End whatever still runs."""
+    async def end(self, *, grace: float = _GRACE) -> None:
+        """End whatever still runs; s between TERM and KILL."""
         for stop in list(self._stops):
             stop.set()
         for pid, marker in list(self._live.items()):
-            await processes.end([pid], marker=marker, grace=_GRACE)
+            await processes.end([pid], marker=marker, grace=grace)
+
+    async def close(self, *, now: bool = False) -> None:
+        await self.end(grace=0 if now else _GRACE)
         await self.background.close()
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 

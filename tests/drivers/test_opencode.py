@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 from agentlab.core.events import ModelCall
+from agentlab.errors import AgentFailed
+from agentlab.runner.drivers.acp import AcpDriver
+from agentlab.runner.drivers.opencode import OpencodeDriver, alone, database
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, do
 from agentlab.testing.scripted_model import CACHED, INPUT, OUTPUT
 
@@ -43,3 +49,54 @@ class TestOpencode(DriverSuite):
         price = (3 * fresh + 15 * OUTPUT) / 1e6
         assert [t.usage["cost"] for t in (first, second)] == [pytest.approx(2 * price), pytest.approx(price)]
         assert len(bench.gate.of(ModelCall)) == 2
+
+
+async def test_who_needs_the_first_start_for_itself_is_alone(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    async def one() -> None:
+        nonlocal inside, most
+        async with alone(tmp_path / "lock"):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(one() for _ in range(4)))
+    assert (inside, most) == (0, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_database_is_made_by_one_and_opened_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """One that fails in it has made nothing."""
+    cli = tmp_path / "opencode"
+    cli.write_text("#!/bin/sh\n")
+    cli.chmod(0o700)
+    context = SimpleNamespace(
+        env={"XDG_DATA_HOME": str(tmp_path / "data"), "PATH": str(tmp_path)}, shared=tmp_path,
+        private=tmp_path, spec=SimpleNamespace(options={}, boundary="tools", resume=None), gate=None, tools=None,
+    )  # fmt: skip
+    starting, most, fail = 0, [], fails
+
+    async def start(self: AcpDriver) -> None:
+        nonlocal starting, fail
+        starting += 1
+        most.append(starting)
+        await asyncio.sleep(0.01)
+        starting -= 1
+        if fail:
+            fail = False
+            raise AgentFailed("it did not come up")
+        place = database(context.env)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+
+    monkeypatch.setattr(AcpDriver, "start", start)
+    drivers = [OpencodeDriver(context) for _ in range(4)]  # type: ignore[arg-type]
+    results = await asyncio.gather(*(driver.start() for driver in drivers), return_exceptions=True)
+    assert [type(result) for result in results if result] == ([AgentFailed] if fails else [])
+    alone_first = most[: 1 + fails]
+    assert alone_first == [1] * len(alone_first)
+    assert len(list(tmp_path.glob("database-*"))) == 1

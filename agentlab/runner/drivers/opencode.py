@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -22,6 +28,8 @@ from .program import find
 LOGIN: Final = "log in once with `opencode auth login`, or hand it the key of its provider with --env"
 PREFIX: Final = f"{SERVER}_"
 HOLD_MS: Final = 7_200_000  # a call may wait for a lock: the tool host ends a wait, not the CLI (its default: 60 s)
+
+_LOOK = 0.1  # s between two looks whether the first start is over
 
 PROTECTED_ARGS: Final = ("acp", "--cwd", "--port", "--hostname", "--mdns", "--cors", "--pure")
 PROTECTED_ENV: Final = (
@@ -126,3 +134,52 @@ def record(chosen: dict[str, Any], model: str | None, env: Mapping[str, str], mo
 class OpencodeDriver(AcpDriver):
     boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
     recipe = Recipe()
+
+    async def start(self) -> None:
+        """All agents of a user share opencode's database. Its first start makes it, or makes it over after an update, and
+        fails where two do so at once: that one is had alone."""
+        cli = find("opencode", self._context.env, self._options.cli)
+        if not self._made(cli).exists():
+            async with alone(self._context.shared / "database.lock"):
+                if not self._made(cli).exists():
+                    await super().start()
+                    self._made(cli).touch(mode=0o600)
+                    return
+        await super().start()
+
+    def _made(self, cli: Path) -> Path:
+        """There once this program has opened this very database."""
+        seen = repr((_identity(cli.resolve()), _identity(database(self._context.env))))
+        return self._context.shared / f"database-{sha256(seen.encode()).hexdigest()[:24]}"
+
+
+@asynccontextmanager
+async def alone(path: Path) -> AsyncIterator[None]:
+    """While no other process is in here with the same file."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_LOOK)
+        yield
+    finally:
+        os.close(fd)
+
+
+def database(env: Mapping[str, str]) -> Path:
+    """Where opencode keeps what is said in its sessions, and its logins."""
+    return (
+        Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME", "/")) / ".local" / "share") / "opencode" / "opencode.db"
+    )
+
+
+def _identity(file: Path) -> tuple[object, ...]:
+    """Of a file that may change its content, but not be replaced."""
+    try:
+        seen = file.stat()
+    except OSError:
+        return (str(file),)
+    return (str(file), seen.st_dev, seen.st_ino)

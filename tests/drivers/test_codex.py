@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
+from agentlab.runner.drivers import codex_setup
 from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, do, until
 
@@ -40,6 +43,17 @@ class TestCodex(DriverSuite):
         assert turn.status == "failed"
         assert "maximum length" in turn.error
         assert (await driver.prompt(do({"say": "fine"}))).output == "fine"
+
+    async def test_a_new_home_is_a_copy_of_one_in_which_nothing_was_done(self, bench: DriverBench) -> None:
+        first = await bench.started()
+        await first.prompt(do({"say": "a word that stays"}))
+        await first.close()
+        (pattern,) = (path for path in bench.private.glob("home-*") if path.is_dir())
+        files = [path for path in pattern.rglob("*") if path.is_file()]
+        assert any(path.suffix == ".sqlite" for path in files)
+        assert not any(b"a word that stays" in path.read_bytes() or b"dummy-key" in path.read_bytes() for path in files)
+        assert not (pattern / "auth.json").exists()
+        assert not list(bench.private.glob("home.*")), "no draft is left"
 
     @pytest.mark.parametrize("model", ["gpt-6-astra", "a-model-that-no-catalogue-has"])
     async def test_models_that_would_run_code_get_our_tools_alone(self, bench: DriverBench, model: str) -> None:
@@ -228,3 +242,23 @@ class TestNativeCodex(TestCodex):
         assert (await turn).status == "failed"
         await until(lambda: not bench.waiting())
         assert not (bench.root / "new.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the layout of the packages for Linux")
+def test_the_program_is_started_without_the_script_that_only_starts_it(tmp_path: Path) -> None:
+    modules = tmp_path / "node_modules"
+    script = modules / "@openai" / "codex" / "bin" / "codex.js"
+    machine = os.uname().machine
+    arch = {"x86_64": "x64", "aarch64": "arm64"}[machine]
+    real = modules / "@openai" / f"codex-linux-{arch}" / "vendor" / f"{machine}-unknown-linux-musl" / "bin" / "codex"
+    for file in (script, real):
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+        file.chmod(0o700)
+    (modules / ".bin").mkdir()
+    (modules / ".bin" / "codex").symlink_to(script)
+    told = {"CODEX_MANAGED_PACKAGE_ROOT": str(script.parent.parent), "CODEX_MANAGED_BY_NPM": "1"}
+    assert codex_setup.native(modules / ".bin" / "codex") == (real, told)
+    real.unlink()
+    assert codex_setup.native(modules / ".bin" / "codex") == (modules / ".bin" / "codex", {})
+    assert codex_setup.native(Path("/usr/bin/codex")) == (Path("/usr/bin/codex"), {})

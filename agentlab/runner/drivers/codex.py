@@ -86,10 +86,11 @@ class CodexDriver:
         if spec.task is not None:
             _text(spec.task)
         options = setup.options(spec.options)
-        cli = find("codex", context.env, options.cli)
+        cli, told = setup.native(find("codex", context.env, options.cli))
         user = Path(context.env.get("CODEX_HOME") or Path(context.env.get("HOME", "/")) / ".codex")
-        home = setup.make_home(context.private, context.shared, user)
-        env = {**context.env, "CODEX_HOME": str(home)}
+        pattern = await setup.pattern(cli, context.shared, context.env)
+        home = await asyncio.to_thread(setup.make_home, context.private, context.shared, user, pattern)
+        env = {**context.env, **told, "CODEX_HOME": str(home)}
         native = self._native is not None
         models = setup.bare(await setup.catalogue(cli, context.shared, env), spec.model, native=native)
         (home / "models.json").write_bytes(models)

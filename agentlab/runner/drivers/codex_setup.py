@@ -3,7 +3,12 @@ change a file or run a program. Pure, but for the small functions at the end."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +17,13 @@ import msgspec
 from msgspec import Struct, ValidationError, convert
 
 from agentlab import processes
+from agentlab.__about__ import __version__
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy, recorded
 from agentlab.runner.tools import ToolSpec
+
+from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
 
@@ -32,6 +40,9 @@ OFF = (
     "image_generation", "code_mode_host", "goals", "daemon_auto_start",
 )  # fmt: skip
 """Features that act on the machine, or that nobody here could answer. What a version does not know it passes over."""
+
+
+_PATTERN = 30.0  # s for its first start
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +132,8 @@ def bare(catalogue: bytes, model: str | None, *, native: bool = False) -> bytes:
     if model and model not in slugs:
         pattern = next((entry for entry in models if entry["slug"] == "gpt-5.5"), models[-1])
         models.append({**pattern, "slug": model, "display_name": model})
+    if model:
+        models = [entry for entry in models if entry["slug"] == model]
     return msgspec.json.encode({**read, "models": models})
 
 
@@ -139,10 +152,12 @@ def dynamic_tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
 # --- on the disk ---------------------------------------------------------------------------------------------
 
 
-def make_home(private: Path, shared: Path, user: Path) -> Path:
-    """The agent's CODEX_HOME. Its sessions are all agents', so that another one can resume them; its login is the user's,
-    by a link."""
+def make_home(private: Path, shared: Path, user: Path, pattern: Path | None = None) -> Path:
+    """The agent's CODEX_HOME, a copy of `pattern`. Its sessions are all agents', so that another one can resume them; its
+    login is the user's, by a link."""
     home = private / "codex"
+    if pattern is not None and not home.exists():
+        shutil.copytree(pattern, home, symlinks=True)
     home.mkdir(mode=0o700, exist_ok=True)
     (shared / "sessions").mkdir(mode=0o700, exist_ok=True)
     _link(home / "sessions", shared / "sessions")
@@ -156,11 +171,61 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(target)
 
 
+def native(cli: Path) -> tuple[Path, dict[str, str]]:
+    """The program itself, where `cli` is npm's script that only starts it, and what the script tells it: a Node process
+    less to start, to keep and to end. Laid out otherwise than known here: `cli`."""
+    script = cli.resolve()
+    arch = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine, "")
+    if script.name != "codex.js" or sys.platform != "linux":
+        return cli, {}
+    package = script.parent.parent
+    for beside in (package.parent, package / "node_modules" / "@openai"):
+        found = beside / f"codex-linux-{arch}" / "vendor" / f"{os.uname().machine}-unknown-linux-musl" / "bin" / "codex"
+        if os.access(found, os.X_OK):
+            return found, {"CODEX_MANAGED_PACKAGE_ROOT": str(package), "CODEX_MANAGED_BY_NPM": "1"}
+    return cli, {}
+
+
+def _remembered(cli: Path, shared: Path, what: str) -> Path:
+    """Where something is kept for as long as the program is the same file."""
+    found = cli.resolve().stat()
+    return shared / f"{what}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+
+
+async def pattern(cli: Path, shared: Path, env: Mapping[str, str]) -> Path | None:
+    """A home in which Codex was once and did nothing: it makes its databases in each new one, which takes as long as all
+    the rest of its start. None: it could not be made, and is not needed."""
+    kept = _remembered(cli, shared, "home")
+    if kept.exists():
+        return kept
+    draft = Path(tempfile.mkdtemp(prefix="home.", dir=shared))
+    try:
+        bare = {name: value for name, value in env.items() if name not in KEYS} | {"CODEX_HOME": str(draft)}
+        rpc = await JsonRpc.start(
+            [str(cli), "app-server"], cwd=draft, env=bare, on_request=_refuse, on_notice=lambda *_: None
+        )
+        try:
+            async with asyncio.timeout(_PATTERN):
+                client = {"name": "agentlab", "title": "agentlab", "version": __version__}
+                await rpc.request("initialize", {"clientInfo": client})
+            await rpc.close()
+        finally:
+            await processes.end([rpc.child.pid], grace=0)
+            await rpc.child.wait()
+            await rpc.dispose()
+        await asyncio.to_thread(draft.rename, kept)
+    except (OSError, TimeoutError, Gone, RpcError):
+        await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)  # also where another agent was quicker
+    return kept if kept.exists() else None
+
+
+async def _refuse(method: str, params: Params) -> JSON:
+    raise RpcError(f"agentlab does not answer {method}.", METHOD_NOT_FOUND)
+
+
 async def catalogue(cli: Path, shared: Path, env: Mapping[str, str]) -> bytes:
     """What `codex debug models` says, remembered for as long as the program is the same file. Raises Unavailable."""
-    real = cli.resolve()
-    found = real.stat()
-    kept = shared / f"models-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}.json"
+    kept = _remembered(cli, shared, "models").with_suffix(".json")
     if kept.exists():
         return kept.read_bytes()
     parts: list[bytes] = []

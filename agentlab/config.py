@@ -48,6 +48,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Local(Struct, frozen=True, forbid_unknown_fields=True):
     slots: int = 20
+    spare: bool = True  # a runner that is started ahead, once there was an agent; it takes 30 to 100 MB
 
 
 class CLIProfile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,25 +7,37 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 
 from agentlab import processes
 from agentlab.runtimes.base import Launch
 
+from . import spare
 from .redaction import Redactor
 from .worker import Worker
 
 
 def main() -> int:
-    """0: the agent has ended and the plane knows how. 2: that was no launch. For the others see `Worker.run`."""
+    """0: the agent has ended and the plane knows how, or there was none for a spare. 2: that was no launch. For the others
+    see `Worker.run`."""
+    ahead = sys.argv[1:] == ["--spare"]
+    if ahead:
+        spare.preload(Path(os.environ["AGENTLAB_HOME"]))
+        os.write(1, b".")
+    given = sys.stdin.buffer.read()
+    if ahead and not given:
+        return 0
     try:
-        launch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Launch)
+        launch = msgspec.msgpack.decode(given, type=Launch)
     except msgspec.DecodeError:
         print(
             "A runner is started by a runtime, which gives it a msgpack Launch on its standard input.", file=sys.stderr
         )
         return 2
+    if ahead:
+        spare.become(launch)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

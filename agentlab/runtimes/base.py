@@ -19,6 +19,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     home: str  # $AGENTLAB_HOME: journals, fences
     secrets: dict[str, str] = {}  # environment of the agent, resolved
     heartbeat: float = 15.0  # s
+    log: str = ""  # file that a runner which was started ahead writes its words to from now on
 
     def __repr__(self) -> str:  # token and secrets stay out of logs and tracebacks
         return f"Launch(agent={self.agent!r}, address={self.address!r}, root={self.root!r})"

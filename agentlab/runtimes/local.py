@@ -24,6 +24,7 @@ from agentlab.core.commands import CLI
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runtimes.base import Ended, Launch, Place, Stats
 from agentlab.runtimes.detect import Detector, ask
+from agentlab.runtimes.spare import ROOM, Spare
 
 LOG_TAIL = 1024 * 1024  # bytes of a log that are read at most
 LAST_LINES = 20  # kept with the end of a runner
@@ -31,6 +32,8 @@ REMEMBERED = 256  # ends that `poll` and `wait` can still tell
 FREE_BYTES = 64 * 1024 * 1024  # a home with less room cannot take runners
 
 RUNNER = (sys.executable, "-P", "-m", "agentlab.runner")
+CALM = 2.0  # s without a start, after which a spare runner is made
+KEPT = 600.0  # s without a start, after which it is let go
 
 _INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"}
@@ -87,6 +90,9 @@ class LocalRuntime:
         self._home = home
         self._command = tuple(command)
         self._detector = Detector(config.clis)
+        self._spares = config.local.spare and self._command == RUNNER
+        self._spare: Spare | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._living: dict[str, _Runner] = {}
         self._ends: dict[str, Ended] = {}
 
@@ -101,7 +107,9 @@ class LocalRuntime:
                 f"All {self.slots} slots of {self.id} are taken. Wait for an agent to end, stop one, "
                 "or raise `slots` under [local] in config.toml."
             )
-        return self._follow(*self._spawn(launch, log)).place
+        place = self._follow(*self._begin(launch, log)).place
+        self._keep_spare()
+        return place
 
     def adopt(self, place: Place) -> bool:
         """Take over a runner of an earlier plane: it fills a slot again. False: it is gone."""
@@ -179,37 +187,27 @@ class LocalRuntime:
 
     async def close(self) -> None:
         followers = [runner.end for runner in self._living.values()]
+        if self._keeping is not None:
+            followers.append(self._keeping)  # type: ignore[arg-type]
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
         self._living.clear()
+        if self._spare is not None:
+            self._spare.end()
+            self._spare = None
 
     # --- inside ---
 
-    def _spawn(self, launch: Launch, log: Path) -> tuple[Place, int]:
-        """Start it with its launch waiting in its standard input: nothing here can block on it. The place, and a pidfd."""
-        source, sink = os.pipe()
-        output = -1
+    def _begin(self, launch: Launch, log: Path) -> tuple[Place, int]:
+        """A process with its launch waiting in its standard input: nothing here can block on it. The place, and a pidfd."""
+        for folder in (log.parent.parent, log.parent):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        spare = self._take_spare(launch)
         try:
-            _fill(sink, msgspec.msgpack.encode(launch))
-            for folder in (log.parent.parent, log.parent):
-                folder.mkdir(exist_ok=True, mode=0o700)
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            process = subprocess.Popen(
-                self._command,
-                stdin=source,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd=self._home,
-                env=environment(os.environ, launch.agent, self._home),
-            )
+            process = self._hand_over(spare, launch, log) if spare else self._spawn(launch, log)
         except OSError as error:
             raise Unavailable(f"{self.id} could not start a runner: {error}. Nothing was started.") from None
-        finally:
-            for fd in (source, sink, output):
-                if fd >= 0:
-                    os.close(fd)
         seen = processes.info(process.pid)
         try:
             handle = os.pidfd_open(process.pid)
@@ -220,6 +218,63 @@ class LocalRuntime:
         process.returncode = 0  # Popen's part ends here: the process is awaited, and buried, by its pidfd
         id = f"{process.pid}:{seen.start if seen else 0}"
         return Place(runtime=self.id, id=id, pid=process.pid, agent=launch.agent), handle
+
+    def _spawn(self, launch: Launch, log: Path) -> subprocess.Popen[bytes]:
+        source, sink = os.pipe()
+        output = -1
+        try:
+            _fill(sink, msgspec.msgpack.encode(launch))
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            return subprocess.Popen(
+                self._command,
+                stdin=source,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd=self._home,
+                env=environment(os.environ, launch.agent, self._home),
+            )
+        finally:
+            for fd in (source, sink, output):
+                if fd >= 0:
+                    os.close(fd)
+
+    def _hand_over(self, spare: Spare, launch: Launch, log: Path) -> subprocess.Popen[bytes]:
+        try:
+            _fill(spare.sink, msgspec.msgpack.encode(msgspec.structs.replace(launch, log=str(log))))
+        finally:
+            spare.let_go()
+        return spare.process
+
+    def _take_spare(self, launch: Launch) -> Spare | None:
+        """None: there is none that would be quicker than a fresh one."""
+        spare = self._spare
+        if spare is None or not spare.ready or len(launch.agent.encode()) > ROOM:
+            return None
+        self._spare = None
+        return spare
+
+    def _keep_spare(self) -> None:
+        if self._spares:
+            if self._keeping is not None:
+                self._keeping.cancel()
+            self._keeping = asyncio.create_task(self._have_spare(), name="agentlab-spare")
+
+    async def _have_spare(self) -> None:
+        """Once it is calm: one that waits. Not for ever: it takes memory."""
+        try:
+            await asyncio.sleep(CALM)
+            if self._spare is not None and self._spare.process.poll() is not None:
+                self._spare.end()
+                self._spare = None
+            if self._spare is None:
+                env = environment(os.environ, "", self._home)
+                self._spare = Spare((*self._command, "--spare"), cwd=self._home, env=env)
+            await asyncio.sleep(KEPT)
+        except OSError:
+            return  # no room for one: agents start without
+        self._spare.end()
+        self._spare = None
 
     def _find(self, place: Place) -> _Runner | None:
         """The living runner of a place, one of an earlier plane included."""

@@ -20,7 +20,7 @@ from agentlab import processes  # noqa: E402
 from agentlab.config import Config, Local  # noqa: E402
 from agentlab.errors import BadRequest, Unavailable  # noqa: E402
 from agentlab.runtimes import local  # noqa: E402
-from agentlab.runtimes.base import Ended, Place, Runtime  # noqa: E402
+from agentlab.runtimes.base import Ended, Launch, Place, Runtime  # noqa: E402
 from agentlab.runtimes.local import LocalRuntime  # noqa: E402
 from agentlab.testing.runtime_suite import ACTOR, RuntimeSuite, Stage, until  # noqa: E402
 
@@ -222,3 +222,81 @@ async def test_the_runtime_is_not_well_without_slots_or_without_its_home(home: P
 async def test_the_runtime_is_not_well_on_a_full_disk(runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "FREE_BYTES", 1 << 62)
     assert "full" in await runtime.health()
+
+
+# --- a runner that is started ahead --------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def ahead(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalRuntime]:
+    """A runtime that has a spare as soon as there was an agent."""
+    monkeypatch.setattr(local, "CALM", 0.0)
+    runtime = LocalRuntime(Config(), home)
+    yield runtime
+    await runtime.close()
+
+
+async def launched(runtime: LocalRuntime, home: Path, name: str) -> Place:
+    """Its plane is nowhere, which it goes on looking for."""
+    token = "a-narrow-token"
+    launch = Launch(agent=name, token=token, address=f"unix:{home}/nowhere", root=str(home), home=str(home))
+    return await runtime.start(launch)
+
+
+async def waiting(runtime: LocalRuntime) -> int:
+    async with asyncio.timeout(60):
+        while runtime._spare is None or not runtime._spare.ready:
+            await asyncio.sleep(0.02)
+    return runtime._spare.process.pid
+
+
+async def test_the_next_agent_gets_the_runner_that_was_started_ahead(ahead: LocalRuntime, home: Path) -> None:
+    first = await launched(ahead, home, "run/a")
+    spare = await waiting(ahead)
+    assert spare != first.pid and processes.marked("run/b") == []
+    second = await launched(ahead, home, "run/b")
+    assert second.pid == spare and second.id == processes.identity(spare)
+    async with asyncio.timeout(60):
+        while spare not in processes.marked("run/b"):
+            await asyncio.sleep(0.02)
+    shown = Path(f"/proc/{spare}/cmdline").read_bytes() + Path(f"/proc/{spare}/environ").read_bytes()
+    assert b"a-narrow-token" not in shown
+    assert await waiting(ahead) not in (first.pid, second.pid), "and there is a new one"
+    for place in (first, second):
+        await ahead.stop(place, grace=0)
+        end = await ahead.poll(place)
+        assert end is not None and end.signal
+        assert processes.marked(place.agent) == []
+    log = home / "logs" / "run" / "b.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+async def test_a_spare_ends_with_its_runtime_and_with_a_plane_that_is_killed(ahead: LocalRuntime, home: Path) -> None:
+    await ahead.stop(await launched(ahead, home, "run/a"), grace=0)
+    first = processes.identity(await waiting(ahead))
+    await ahead.close()
+    assert not processes.alive(first)
+    await ahead.stop(await launched(ahead, home, "run/b"), grace=0)
+    second = processes.identity(await waiting(ahead))
+    os.close(ahead._spare.sink)  # type: ignore[union-attr]
+    ahead._spare.sink = -1  # type: ignore[union-attr]
+    async with asyncio.timeout(60):
+        while processes.alive(second):
+            await asyncio.sleep(0.02)
+
+
+async def test_one_that_is_not_ready_or_was_killed_is_no_obstacle(ahead: LocalRuntime, home: Path) -> None:
+    first = await launched(ahead, home, "run/a")
+    os.kill(await waiting(ahead), signal.SIGKILL)
+    second = await launched(ahead, home, "run/b")
+    assert await waiting(ahead) not in (first.pid, second.pid)
+    for place in (first, second):
+        await ahead.stop(place, grace=0)
+
+
+async def test_there_is_none_where_it_is_switched_off(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "CALM", 0.0)
+    runtime = LocalRuntime(Config(local=Local(spare=False)), home)
+    await runtime.stop(await launched(runtime, home, "run/a"), grace=0)
+    assert runtime._keeping is None
+    await runtime.close()

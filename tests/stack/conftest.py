@@ -15,6 +15,7 @@ import pytest
 
 import agentlab
 from agentlab import discovery, processes
+from agentlab.runtimes.spare import NOBODY
 
 DEADLINE = 60.0  # s
 
@@ -27,9 +28,11 @@ def until(condition: Callable[[], object], what: str = "") -> None:
         time.sleep(0.01)
 
 
-def of_home(home: Path) -> list[int]:
-    """Every process that belongs to a home: its plane, runners, agents and what they left."""
+def of_home(home: Path, *, spare: bool = False) -> list[int]:
+    """Every process that belongs to a home: its plane, runners, agents and what they left. spare: also the runner that waits
+    for an agent, which ends with the plane."""
     found = []
+    nobody = f"{processes.AGENT_VARIABLE}={NOBODY}".encode()
     needle = f"AGENTLAB_HOME={home}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -37,6 +40,8 @@ def of_home(home: Path) -> list[int]:
                 environ = (entry / "environ").read_bytes().split(b"\0")
                 command = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
+                continue
+            if nobody in environ and not spare:
                 continue
             if int(entry.name) != os.getpid() and (needle in environ or str(home).encode() in command):
                 found.append(int(entry.name))
@@ -53,9 +58,9 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder / "home"
         if (folder / "home").exists():
             discovery.stop(folder / "home", force=True)
-        until(lambda: not of_home(folder / "home"), "the end of all processes of the home")
+        until(lambda: not of_home(folder / "home", spare=True), "the end of all processes of the home")
     finally:
-        for pid in of_home(folder / "home"):
+        for pid in of_home(folder / "home", spare=True):
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
 

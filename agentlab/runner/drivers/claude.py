@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class ClaudeDriver:
         self._session = context.spec.resume
         self._spent = None if context.spec.resume else 0.0  # USD of the session so far, where known
 
+    @staticmethod
+    def preload() -> None:
+        """What takes long to import."""
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+        from . import claude_stream, mcp_tools  # noqa: F401
+
     # --- life ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -67,6 +74,7 @@ class ClaudeDriver:
             _text(spec.task)
         options = setup.options(spec.options)
         try:
+            self.preload()
             import claude_agent_sdk as sdk
         except ImportError:
             raise Unavailable("Claude agents need the extra `claude`: pip install 'agentlab[claude]'.") from None

@@ -68,6 +68,7 @@ def work_of(kind: str) -> str:
     for line in range(3):
         steps += [
             {"tool": "claim", "args": {"units": ["file:story.txt"]}},
+            {"read": "story.txt"},  # others may have written it since: an edit from an older content is refused
             {"tool": "edit", "args": {"path": "story.txt", "old": "(end)", "new": f"{kind} {line}\n(end)"}},
             {"tool": "release", "args": {}},
         ]
@@ -101,7 +102,7 @@ def test_four_vendors_in_one_folder_lose_nothing(
     calls = run.tool_calls()
     for kind in VENDORS:
         own = calls[calls["actor"] == kind]
-        assert own["name"].tolist() == ["claim", "edit", "release"] * 3 + ["run", "write"], kind
+        assert own["name"].tolist() == ["claim", "read", "edit", "release"] * 3 + ["run", "write"], kind
         assert set(own["status"]) == {"ok"}
     assert set(run.usage()["actor"]) >= set(VENDORS)
     said = run.exchanges(blobs=True)

@@ -7,11 +7,25 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import boundary, frames, history, lockers, locks, machine, peers, recorder, startup
+from benchmarks import (
+    boundary,
+    crowd,
+    frames,
+    history,
+    lockers,
+    locks,
+    machine,
+    peers,
+    recorder,
+    startup,
+    stops,
+    vendors,
+)
 from benchmarks.measure import Measure, against, alone, left_out, paired, show
 
 
@@ -46,18 +60,55 @@ def test_a_spawned_agent_calls_its_first_tool_and_idle_ones_come_up() -> None:
 
 @pytest.mark.agents
 def test_a_real_program_does_the_same_by_itself_and_as_an_agent() -> None:
-    cost, stop = boundary.run(quick=True, kinds=("codex",))
+    (cost,) = boundary.run(quick=True, kinds=("codex",))
     if cost.note.startswith("left out"):
         pytest.skip(cost.note)
     assert (cost.peer_name, cost.better, cost.target) == ("codex by itself", "lower", 1.25)
     assert cost.ours and cost.peer and cost.ratio
-    assert stop.ours and stop.unit == "s"
 
 
 def test_a_program_that_is_not_there_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(boundary, "BIN", tmp_path)
-    (only,) = boundary.run(quick=True, kinds=("codex",))
-    assert only.note == "left out: codex is not installed in .agents: `bash scripts/agents.sh`"
+    monkeypatch.setattr(vendors, "BIN", tmp_path)
+    why = "left out: codex is not installed in .agents: `bash scripts/agents.sh`"
+    for benchmark in (boundary, stops, crowd):
+        (only,) = benchmark.run(quick=True, kinds=("codex",))
+        assert only.note == why
+
+
+@pytest.mark.parametrize("kind", ["script", "python", "cli", "acp"])
+def test_a_stopped_agent_is_gone_with_all_that_left_its_session(kind: str) -> None:
+    (gone,) = stops.run(quick=True, kinds=(kind,), times=2)
+    assert gone.ours and (gone.unit, gone.target, gone.better) == ("s", 3.0, "lower")
+    assert gone.note.startswith("the longest of 2;")
+
+
+@pytest.mark.agents
+@pytest.mark.timeout(300)
+def test_agents_at_once_lose_nothing() -> None:
+    share, *lost = crowd.run(quick=True, agents=3, kinds=("codex",))
+    if share.note.startswith("left out"):
+        pytest.skip(share.note)
+    assert share.ours and share.unit == "% of a core"
+    assert [m.ours for m in lost] == [0, 0, 0]
+
+
+def test_what_is_lost_or_wrong_is_counted(tmp_path: Path) -> None:
+    task = crowd._task("a")
+    names = [step.get("tool") or next(iter(step)) for step in task[:-1]]
+    calls = pd.DataFrame({"name": names, "status": "ok"})
+    assert crowd._missing(calls, task) == 0
+    assert crowd._missing(calls.iloc[:-1], task) == 1
+    assert crowd._missing(pd.concat([calls, calls.iloc[-1:]]), task) == 1
+    assert crowd._missing(calls.assign(status=["denied", *["ok"] * (len(names) - 1)]), task) > 0
+    for name in ("a-first.txt", "a-last.txt"):
+        (tmp_path / name).write_text("by a")
+    (tmp_path / "count.txt").write_text("1\n")
+    (tmp_path / "story.txt").write_text("a 0\na 1\n(end)\n")
+    assert crowd._wrong(tmp_path, ["a"]) == []
+    (tmp_path / "story.txt").write_text("a 1\na 0\n(end)\n")
+    (tmp_path / "a-last.txt").unlink()
+    (tmp_path / "strange.txt").write_text("")
+    assert crowd._wrong(tmp_path, ["a"]) == ["a-last.txt", "story.txt", "strange.txt"]
 
 
 def test_the_frames_are_compared_with_both_readers() -> None:

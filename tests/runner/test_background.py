@@ -140,11 +140,22 @@ async def test_a_start_that_is_given_up_leaves_nothing(tool_lab: Any) -> None:
         await a.output("p1")
 
 
+async def test_one_that_still_waits_for_a_lock_ends_with_its_agent_too(tool_lab: Any) -> None:
+    (a, gate), (b, _) = tool_lab.agent("a"), tool_lab.agent("b")
+    await b.claim("proc:test")
+    starting = asyncio.ensure_future(a.start(command="true", unit="proc:test"))
+    await until(lambda: any(not ticket.token for ticket in tool_lab.plane.tickets.values()))
+    await a.close()
+    await asyncio.wait({starting}, timeout=30)
+    assert starting.cancelled()
+    assert (len(tool_lab.plane.tickets), gate.of(ProcStart)) == (1, [])
+
+
 async def test_there_are_not_too_many_and_they_keep_nobody_from_running_others(tool_lab: Any) -> None:
     a, _ = tool_lab.agent("a", children=1)
     for _ in range(background.MOST):
         await a.start(command="sleep 1007")
-    with pytest.raises(errors.Refused, match=r"p1 \(bash -c sleep 1007\), p2 .*Stop one first"):
+    with pytest.raises(errors.Refused, match=r"4 commands .*p1 \(bash -c sleep 1007\), p2 .*Stop one first"):
         await a.start(command="sleep 1007")
     assert (await a.run("echo hi")).stdout == "hi\n"
     await a.stop("p1")

@@ -42,6 +42,11 @@ def test_nothing_to_show_is_said(text: str, start: int | None, says: str) -> Non
     assert numbered(page(text, start)) == says
 
 
+def test_how_lines_end_is_said_where_it_cannot_be_seen() -> None:
+    assert numbered(page("a\r\nb\r\n")) == "     1\ta\n     2\tb\n[lines end with CRLF]"
+    assert page("a\r\n").text == "a\r\n"
+
+
 def test_a_range_that_ends_before_it_begins_has_nothing_in_it() -> None:
     assert numbered(page("a\nb\nc\n", 2, 1)) == "[no lines: the end is before the start; a.txt has 3 lines]"
 

@@ -22,6 +22,16 @@ def test_a_replacement_happens_exactly_where_the_text_is_there_once(text: str, o
             replaced(text, old, new, all=False, name="a")
 
 
+def test_lines_of_a_text_with_crlf_are_meant_with_it_and_mixed_ends_are_left_as_they_are() -> None:
+    text = "one\r\ntwo\r\nthree\r\n"
+    assert replaced(text, "one\ntwo", "1\n2", all=False, name="a") == "1\r\n2\r\nthree\r\n"
+    assert replaced(text, "two", "2\n2", all=False, name="a") == "one\r\n2\r\n2\r\nthree\r\n"
+    assert replaced(text, "one\r\n", "", all=False, name="a") == "two\r\nthree\r\n"
+    assert replaced("a\r\nb\nc", "b\nc", "x\ny", all=False, name="a") == "a\r\nx\ny"
+    with pytest.raises(PatchFailed):
+        replaced("a\r\nb\nc", "a\nb", "x", all=False, name="a")
+
+
 def test_a_text_that_is_there_several_times_is_refused_with_its_lines() -> None:
     with pytest.raises(PatchFailed, match=r"3 times in a\.py, at lines 1, 3, 4\."):
         replaced("x = 1\ny\nx = 1\nx = 1\n", "x = 1", "x = 2", all=False, name="a.py")

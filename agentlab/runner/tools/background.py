@@ -54,9 +54,10 @@ class Background:
         running = [job for job in self._jobs.values() if job.running]
         if len(running) >= MOST:
             names = ", ".join(f"{job.id} ({job.shown})" for job in running)
-            raise Refused(f"{MOST} commands run in the background: {names}. Stop one first, with stop(id).")
+            raise Refused(f"{MOST} commands are in the background already: {names}. Stop one first, with stop(id).")
         job = Job(id, " ".join(argv)[:80], Transcript(self._directory))
         job.work = asyncio.ensure_future(run(job))
+        self._jobs[id] = job
         job.work.add_done_callback(lambda work: work.cancelled() or work.exception())  # told when somebody asks
         begun = asyncio.ensure_future(job.started.wait())
         try:
@@ -67,11 +68,11 @@ class Background:
             job.work.cancel()
             with contextlib.suppress(BaseException):
                 await job.work
+            self._jobs.pop(id, None)
             job.transcript.close()
             raise
         finally:
             begun.cancel()
-        self._jobs[id] = job
         self._forget_old()
         await asyncio.wait({job.work}, timeout=_EARLY)
         return self._printed(job, None, Found())
@@ -100,6 +101,8 @@ class Background:
         jobs = list(self._jobs.values())
         for job in jobs:
             self.end(job, "its agent ended")
+            if not job.started.is_set():
+                job.work.cancel()  # it waits for a lock, and not for this
         if works := {job.work for job in jobs}:
             _, left = await asyncio.wait(works, timeout=_CLOSING)
             for work in left:  # their processes are gone; a plane that is away cannot tell whose their changes are

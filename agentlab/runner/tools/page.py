@@ -15,6 +15,7 @@ LINES = (
 BYTES = 48_000  # of one page, with its numbers
 WIDTH = 2_000  # characters shown of a line
 _KEPT = 4 * WIDTH  # bytes kept of a line: as many as that many characters can have
+_CR = "\r"
 _NUMBER = 8  # bytes before and after a line
 _LOOKED_AT = 8192  # bytes in which a NUL makes a file a binary one
 
@@ -116,8 +117,9 @@ class _Lines:
 def numbered(page: Page) -> str:
     """For the model: each line with its number, and a last one that says what is not shown and how to read on."""
     lines = page.text.removesuffix("\n").split("\n") if page.end >= page.start else []
-    shown = [f"{number:>6}\t{line}" for number, line in enumerate(lines, page.start)]
-    return "\n".join([*shown, *_note(page)])
+    shown = [f"{number:>6}\t{line.removesuffix(_CR)}" for number, line in enumerate(lines, page.start)]
+    crlf = ["[lines end with CRLF]"] if any(line.endswith(_CR) for line in lines) else []
+    return "\n".join([*shown, *crlf, *_note(page)])
 
 
 def _note(page: Page) -> list[str]:

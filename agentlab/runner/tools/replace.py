@@ -25,11 +25,16 @@ class Replacement(Protocol):
 
 
 def replaced(text: str, old: str, new: str, *, all: bool, name: str) -> str:
-    """`text` with `new` for `old`, which must be in it once unless `all`. Raises BadRequest, PatchFailed."""
+    """`text` with `new` for `old`, which must be in it once unless `all`. Raises BadRequest, PatchFailed.
+
+    Where all lines of the text end with CRLF, lines that are given without it are meant with it: a model does not see it.
+    """
     if not old:
         raise BadRequest("The text to replace is empty. Give the exact text, or use write.")
     if old == new:
         raise BadRequest("The text to replace and its replacement are the same.")
+    if "\r" not in old + new and 0 < text.count("\n") == text.count("\r\n"):
+        old, new = old.replace("\n", "\r\n"), new.replace("\n", "\r\n")
     count = text.count(old)
     if count == 0:
         raise PatchFailed(f"The text to replace is not in {name}. {_advice(text, old)}", hunk=old)

@@ -246,6 +246,12 @@ class DriverSuite:
             said = (body.path.encode(), await bench.kept(body.request), await bench.kept(body.response))
             assert not any(b"dummy-key" in text for text in said)
 
+    async def test_an_argument_in_a_vendors_words_reaches_our_tools(self, bench: DriverBench) -> None:
+        (bench.root / "n.txt").write_text("one\ntwo\nthree\n")
+        driver = await bench.started()
+        await driver.prompt(do({"tool": "read", "args": {"path": "n.txt", "offset": 2, "limit": 1}}, {"say": "read"}))
+        assert "[lines 2-2 of 3]" in bench.said(1)
+
     async def test_a_refusal_reaches_the_model_and_the_turn_goes_on(self, bench: DriverBench) -> None:
         await bench.typist.claim((f"file:{HELD}",))
         bench.tools.hold = 0.1

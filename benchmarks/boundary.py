@@ -22,9 +22,9 @@ from . import vendors
 from .measure import Measure, left_out, paired
 from .vendors import KINDS, Vendor, do
 
-ROUNDS = 9
+ROUNDS = 7
 RATIO_TARGET = 1.25
-CALM = 2.0  # s before each run, in which what the one before left to be done is done
+CALM = 4.0  # s before each run: what the one before left to be done is done, the next runner is started ahead
 PATIENCE = 120.0  # s that one run may take
 WORK = ({"write": ["a.txt", "hi"]}, {"shell": "expr 40 + 2"}, {"say": "finished"})
 

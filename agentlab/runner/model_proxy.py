@@ -20,6 +20,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -47,6 +48,18 @@ _CONNECT: Final = 30.0  # s; an answer itself may take as long as it likes
 _ID: Final = re.compile(rb'"(?:id|responseId)"\s*:\s*"([^"]{1,200})"')
 _HEAD: Final = 16_384  # bytes of an answer in which its id stands
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def preload() -> None:
+    """What takes long to import, and to read."""
+    import httpx  # noqa: F401
+    import starlette.applications
+    import starlette.responses
+    import starlette.routing  # noqa: F401
+    import uvicorn.lifespan.off
+    import uvicorn.protocols.http.auto  # noqa: F401
+
+    trusted(os.environ)
 
 
 class _Asked(msgspec.Struct):
@@ -131,10 +144,9 @@ class ModelProxy:
     async def close(self) -> None:
         """What was said so far is in the journal afterwards."""
         if self._serving is not None:
-            if self._uvicorn is not None:
-                self._uvicorn.should_exit = self._uvicorn.force_exit = True
-            else:
-                self._serving.cancel()
+            for server in getattr(self._uvicorn, "servers", ()):
+                server.close()
+            self._serving.cancel()  # it would look only ten times a second whether it should end
             await asyncio.wait({self._serving}, timeout=5.0)
         if self._client is not None:
             await self._client.aclose()
@@ -241,13 +253,18 @@ def model_of(path: str, request: bytes) -> str:
 
 def trusted(env: Mapping[str, str]) -> ssl.SSLContext:
     """The certificates that the programs trust too: the usual ones, and what these variables name."""
+    named = (env.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"))
+    return _trusting(tuple(path for path in named if path))
+
+
+@cache
+def _trusting(paths: tuple[str, ...]) -> ssl.SSLContext:
     import certifi
 
     context = ssl.create_default_context(cafile=certifi.where())
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
+    for path in paths:
         with contextlib.suppress(OSError, ssl.SSLError):
-            if env.get(name):
-                context.load_verify_locations(env[name])
+            context.load_verify_locations(path)
     return context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
@@ -10,9 +11,12 @@ from agentlab import kinds, processes
 from agentlab.errors import AgentlabError
 from agentlab.runtimes.base import Launch
 
+from . import model_proxy
+
 
 def preload(home: Path) -> None:
-    """The drivers of all kinds of agents that this home has had: what their programs are spoken to with takes longest."""
+    """The drivers of all kinds of agents that this home has had, and what stands before their models: what programs are
+    spoken to with takes longest."""
     for folder in sorted((home / "kinds").glob("*")):
         try:
             driver = kinds.load(folder.name)
@@ -20,6 +24,8 @@ def preload(home: Path) -> None:
                 load()
         except (AgentlabError, ImportError):
             continue  # whoever needs it will say what is missing
+    with contextlib.suppress(ImportError):
+        model_proxy.preload()
 
 
 def become(launch: Launch) -> None:

@@ -157,7 +157,8 @@ def make_home(private: Path, shared: Path, user: Path, pattern: Path | None = No
     login is the user's, by a link."""
     home = private / "codex"
     if pattern is not None and not home.exists():
-        shutil.copytree(pattern, home, symlinks=True)
+        shutil.copytree(pattern, home, symlinks=True, ignore=shutil.ignore_patterns("skills"))
+        _link(home / "skills", pattern / "skills")  # its own, and many
     home.mkdir(mode=0o700, exist_ok=True)
     (shared / "sessions").mkdir(mode=0o700, exist_ok=True)
     _link(home / "sessions", shared / "sessions")

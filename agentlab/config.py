@@ -81,13 +81,17 @@ class Models(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """An agent with a name: `[agents.NAME]`. kind: one that there is, or none and a command that speaks the Agent Client
-    Protocol. registry: path of a registry's JSON file; its entry `id` is then the command.
+    Protocol. All kinds take env, model, boundary and options (those of the kind's driver); the rest, where it says nothing
+    to a kind, is refused. command: the program, with arguments for acp, cli, gemini and opencode; claude and codex: alone.
 
+    protocol: what the program speaks. There is "acp", which only acp, gemini and opencode may say; none: what the kind
+    speaks. boundary: it holds for every agent of this profile; a spawn that asks for another one is refused. registry: path
+    (from the home) of an ACP registry's JSON file; its entry `id` is then the command, with the entry's variables.
     builtins_off: arguments that switch off all tools of its own ([]: it has none); without it only boundary="native" holds.
     """
 
     kind: str = "acp"
-    protocol: str = "acp"
+    protocol: str | None = None
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}  # NAME -> env:NAME, file:/path

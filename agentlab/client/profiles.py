@@ -1,16 +1,30 @@
-"""Agents with names of their own: `[agents.NAME]` of config.toml, and entries of an ACP registry. Read, never fetched."""
+"""Agents with names of their own: `[agents.NAME]` of config.toml, as what an agent of their kind is spawned with."""
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agentlab import config
 from agentlab.errors import BadRequest
-from agentlab.kinds import kinds
+from agentlab.kinds import DRIVERS, kinds
+
+from . import registry
+
+TAKES: Final[Mapping[str, tuple[str, ...]]] = {
+    "acp": ("protocol", "command", "args", "builtins_off", "mode", "registry", "id"),
+    "gemini": ("protocol", "command", "args"),
+    "opencode": ("protocol", "command", "args"),
+    "claude": ("command",),
+    "codex": ("command",),
+    "cli": ("command", "args"),
+}
+"""What a profile of a kind may say beside what all may: kind, env, model, boundary, options."""
+
+PROTOCOLS: Final = ("acp",)
+FIXED: Final = frozenset({"command", "builtins_off", "cli", "env", "profile"})
+"""Options that are the profile's alone once it has said them."""
 
 
 def names(home: Path | None) -> dict[str, str]:
@@ -26,80 +40,89 @@ def names(home: Path | None) -> dict[str, str]:
 def resolve(home: Path | None, kind: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The kind behind a name, and what was given laid over what its profile says. A kind is its own name.
 
-    Raises BadRequest: the profile makes no sense, or the options given would replace what it fixes.
+    Raises BadRequest: the profile makes no sense, or what is given would replace what it fixes: its command, its boundary.
     """
-    if home is None or kind in kinds():
+    if home is None or (kind in kinds() and kind not in names(home)):
         return kind, dict(given)
     profile = config.load(home).agents.get(kind)
     if profile is None:
         return kind, dict(given)
     where = f"[agents.{kind}] of {home / 'config.toml'}"
-    if profile.protocol != "acp":
-        raise BadRequest(f"{where}: protocol={profile.protocol!r} is not spoken here. There is: acp.")
-    if profile.kind not in kinds():
-        raise BadRequest(f"{where}: there are no agents of kind {profile.kind!r}. There are: {', '.join(kinds())}.")
-    options = dict(profile.options) | {"profile": kind}
-    if profile.args:
-        options["args"] = list(profile.args)
-    if profile.kind == "acp":
-        options["command"] = list(_command(profile, where))
-        if profile.builtins_off is not None:
-            options["builtins_off"] = list(profile.builtins_off)
-        if profile.mode:
-            options["mode"] = profile.mode
-    elif profile.command:
-        options["cli"] = profile.command[0]
-        options["args"] = [*profile.command[1:], *profile.args]
+    if kind in kinds():
+        raise BadRequest(f"{where} has the name of a kind of agents. Give it another, with kind = {kind!r} in it.")
+    _check(profile, where)
+    options = _options(profile, home, where) | ({"profile": kind} if profile.kind in DRIVERS else {})
     own = dict(given.get("options") or {})
-    if fixed := sorted(own.keys() & {"command", "builtins_off", "cli", "profile"} & options.keys()):
+    if fixed := sorted(own.keys() & FIXED & options.keys()):
         raise BadRequest(f"{where} says {', '.join(fixed)} already: its boundary rests on it. Change it there.")
     merged = dict(given)
-    merged["options"] = options | own | {"args": [*options.get("args", ()), *own.get("args", ())]}
-    if not merged["options"]["args"]:
-        del merged["options"]["args"]
+    if "args" in options and "args" in own:
+        own["args"] = [*options["args"], *own["args"]]
+    merged["options"] = options | own
     merged["env"] = {**profile.env, **(given.get("env") or {})}
     merged["model"] = given.get("model") or profile.model
-    if profile.boundary and given.get("boundary") in (None, "tools"):
-        merged["boundary"] = profile.boundary
+    merged["boundary"] = _boundary(profile.boundary, given.get("boundary"), where)
     return profile.kind, merged
 
 
-def _command(profile: config.Profile, where: str) -> tuple[str, ...]:
+def _check(profile: config.Profile, where: str) -> None:
+    if profile.kind not in kinds():
+        raise BadRequest(f"{where}: there are no agents of kind {profile.kind!r}. There are: {', '.join(kinds())}.")
+    if profile.protocol not in (None, *PROTOCOLS):
+        raise BadRequest(
+            f"{where}: protocol={profile.protocol!r} is not spoken here. There is: {', '.join(PROTOCOLS)}; leave it out "
+            "for what the kind speaks."
+        )
+    takes = TAKES.get(profile.kind, ())
+    for field in TAKES["acp"]:
+        if field not in takes and getattr(profile, field) not in (None, ()):
+            known = ", ".join(["env", "model", "boundary", "options", *takes])
+            raise BadRequest(f"{where}: an agent of kind {profile.kind!r} has no {field}. It may say: {known}.")
+
+
+def _options(profile: config.Profile, home: Path, where: str) -> dict[str, Any]:
+    """The options of its driver."""
+    options = dict(profile.options)
+    args = list(profile.args)
+    match profile.kind:
+        case "acp":
+            found = _start(profile, home, where)
+            options["command"] = list(found.command)
+            if found.env:
+                options["env"] = dict(found.env)
+            if profile.builtins_off is not None:
+                options["builtins_off"] = list(profile.builtins_off)
+            if profile.mode:
+                options["mode"] = profile.mode
+        case "cli":
+            if not profile.command:
+                raise BadRequest(f'{where} needs a command, such as command = ["my-agent"].')
+            options["command"], args = [*profile.command, *args], []
+        case "claude" | "codex" if len(profile.command) > 1:
+            raise BadRequest(
+                f"{where}: the command of a {profile.kind} agent is its program alone, without arguments: what it is told "
+                "stands in `model` and `options`."
+            )
+        case _ if profile.command:
+            options["cli"], args = profile.command[0], [*profile.command[1:], *args]
+    return options | ({"args": args} if args else {})
+
+
+def _start(profile: config.Profile, home: Path, where: str) -> registry.Start:
     if profile.registry is None:
         if not profile.command:
             raise BadRequest(
                 f'{where} needs a command, such as command = ["my-agent", "--acp"], or a registry and an id.'
             )
-        return profile.command
+        return registry.Start(profile.command, {})
+    if profile.command:
+        raise BadRequest(f"{where} names a command and a registry. Say one.")
     if not profile.id:
         raise BadRequest(f"{where} names a registry, and no id of an entry in it.")
-    return registry_command(Path(profile.registry).expanduser(), profile.id)
+    return registry.start(home / Path(profile.registry).expanduser(), profile.id)
 
 
-def registry_command(path: Path, id: str, machine: str | None = None) -> tuple[str, ...]:
-    """The command of an entry of an ACP registry's JSON file: by npx, uvx, or a binary that is installed already.
-
-    Raises BadRequest: no such file or entry, or nothing in it for this machine.
-    """
-    try:
-        listed = json.loads(path.read_text())["agents"]
-        entries = {entry["id"]: entry for entry in listed}
-    except OSError as error:
-        raise BadRequest(f"The registry {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError):
-        raise BadRequest(
-            f"{path} is no registry of ACP agents: it has no list `agents` of entries with an `id`."
-        ) from None
-    if id not in entries:
-        raise BadRequest(f"{path} has no agent {id!r}. It has: {', '.join(sorted(entries))}.")
-    ways = entries[id].get("distribution") or {}
-    for way, runner in (("npx", ("npx", "-y")), ("uvx", ("uvx",))):
-        if found := ways.get(way):
-            return (*runner, str(found["package"]), *map(str, found.get("args", ())))
-    here = f"linux-{machine or platform.machine()}"
-    binary = (ways.get("binary") or {}).get(here)
-    if binary is None:
-        raise BadRequest(
-            f"{id!r} of {path} has nothing for {here}: there is {', '.join(sorted(ways)) or 'no distribution'}."
-        )
-    return (str(binary["cmd"]).removeprefix("./"), *map(str, binary.get("args", ())))
+def _boundary(profile: str | None, given: str | None, where: str) -> str | None:
+    if profile and given and profile != given:
+        raise BadRequest(f"{where} says boundary = {profile!r}, not {given!r}. Leave it out here, or change it there.")
+    return profile or given

@@ -20,6 +20,7 @@ _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 MODES = {"exclusive": Mode.EXCLUSIVE, "shared": Mode.SHARED, "X": Mode.EXCLUSIVE, "S": Mode.SHARED}
 BOUNDARIES = ("tools", "native")
+DEFAULT_BOUNDARY = BOUNDARIES[0]
 SCHEDULES = ("arrival", "turns", "recorded")
 CLAIMS = ("implicit", "explicit")
 
@@ -192,7 +193,7 @@ def define(
     env: Mapping[str, str] | None = None,
     tools: Sequence[str] | None = None,
     permissions: Sequence[str] = (),
-    boundary: str = "tools",
+    boundary: str | None = None,
     priority: str = "normal",
     ttl: Any = 60.0,
     options: Mapping[str, JSON] | None = None,
@@ -228,7 +229,7 @@ def define(
         "env": references,
         "tools": None if tools is None else list(tools),
         "permissions": list(permissions),
-        "boundary": one_of("boundary", boundary, BOUNDARIES),
+        "boundary": one_of("boundary", DEFAULT_BOUNDARY if boundary is None else boundary, BOUNDARIES),
         "priority": one_of("priority", priority, [p.value for p in Priority]),
         "ttl": float(ttl),
         "options": dict(options or {}),

@@ -39,7 +39,7 @@ class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     model: str | None = None
     role: str = ""
     instructions: str = ""
-    boundary: str = "tools"
+    boundary: str | None = None
     priority: str = "normal"
     runtime: str | None = None
     keep: bool = False

@@ -169,7 +169,7 @@ async def test_the_tools_boundary_is_refused_where_nobody_said_how_its_own_are_s
 
 
 async def test_a_missing_command_or_program_is_a_clear_error(bench: Bench) -> None:
-    with pytest.raises(BadRequest, match="wants the option command"):
+    with pytest.raises(BadRequest, match="wants a command"):
         bench.driver(options={"command": ""})
     with pytest.raises(Unavailable, match="There is no program '/nowhere'"):
         await bench.driver(options={"command": "/nowhere"}).start()

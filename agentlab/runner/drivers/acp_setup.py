@@ -58,30 +58,32 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of an agent of kind `acp`. command: as a list, or one text that is split like a shell would.
 
     builtins_off: arguments that switch off all tools of its own; [] where it has none. Only who names them can have
-    boundary="tools": the protocol has no way to switch them off.
+    boundary="tools": the protocol has no way to switch them off. env: variables that are no secret, recorded as they are;
+    what the agent's own `env` names goes before.
     """
 
     command: str | list[str] | None = None
     args: list[str] = []
     builtins_off: list[str] | None = None
     mode: str | None = None
+    env: dict[str, str] = {}
     profile: str = ""
 
 
 class AnyAgent:
-    """Any program that speaks the protocol: `--option command="my-agent --acp"`, a profile, an entry of the registry."""
+    """Any program that speaks the protocol: `--command "my-agent --acp"`, a profile, an entry of the registry."""
 
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
         read: Options = read_options(Options, options, "acp")
         if not words(read.command):
             raise BadRequest(
-                "An acp agent wants the option command, such as command='my-agent --acp', or a profile [agents.NAME] in "
-                "config.toml that has one."
+                "An acp agent wants a command, such as --command 'my-agent --acp' (in Python options={'command': ...}), or a "
+                "profile [agents.NAME] in config.toml that has one."
             )
         if boundary == "tools" and read.builtins_off is None:
             raise BadRequest(
                 "boundary='tools' cannot be kept for this agent: nobody has said how its own file and shell tools are "
-                "switched off. Say boundary='native' (its tools stay, and it asks before it uses them: weaker, for agentlab "
+                "switched off. Say boundary='native', --boundary native (its tools stay, and it asks before it uses them: weaker, for agentlab "
                 "has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
             )
         off = read.builtins_off or []
@@ -94,10 +96,11 @@ class AnyAgent:
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
         program, *rest = words(options.command)
         off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []
+        env = {**context.env, **{name: value for name, value in options.env.items() if name not in context.spec.env}}
         return Setup(
             title=Path(program).name, name=Path(program).name, cwd=context.root,
-            env=with_recorded_urls(context.models, context.env, BASE_URLS),
-            argv=(executable(program, context.env), *rest, *options.args, *off),
+            env=with_recorded_urls(context.models, env, BASE_URLS),
+            argv=(executable(program, env), *rest, *options.args, *off),
             login="log in with its own program first, or hand it a key with --env", mode=options.mode,
             model=context.spec.model,
         )  # fmt: skip

@@ -45,6 +45,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     max_turns: int | None = None  # model answers in one turn
     max_cost: float | None = None  # USD, of the session
     cli: str | None = None  # the program; default: the one of the SDK's wheel, else `claude` on PATH
+    profile: str = ""  # its name, for people
 
 
 def options(given: Mapping[str, JSON]) -> Options:

@@ -43,6 +43,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     exit: str | None = None  # what to type so that it ends by itself
     rows: int = 40
     columns: int = 120
+    profile: str = ""  # its name, for people
 
 
 def options(given: Mapping[str, JSON]) -> Options:

@@ -53,6 +53,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str | None = (
         None  # of an endpoint that speaks the Responses API; default: $OPENAI_BASE_URL, else OpenAI's
     )
+    profile: str = ""  # its name, for people
 
 
 def options(given: Mapping[str, JSON]) -> Options:

@@ -15,7 +15,7 @@ from rich.console import Console
 from . import machine
 from .measure import Measure, show
 
-NAMES = ("startup", "recorder", "locks", "frames", "history", "boundary", "stops", "crowd")
+NAMES = ("startup", "recorder", "locks", "frames", "history", "boundary", "browser", "stops", "crowd")
 RESULTS = Path(__file__).parent / "results"
 
 

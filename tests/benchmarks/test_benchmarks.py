@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmarks import __main__ as command
 from benchmarks import (
     boundary,
+    browser,
     crowd,
     frames,
     history,
@@ -27,6 +28,7 @@ from benchmarks import (
     vendors,
 )
 from benchmarks.measure import Measure, against, alone, left_out, paired, show
+from tests.browser import lab as labs
 
 
 def test_every_client_gets_its_lock_and_a_peer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +181,23 @@ def test_a_table_has_a_line_for_each_measure() -> None:
 
 def test_the_disk_is_part_of_the_machine() -> None:
     assert machine.fdatasync_p50(times=3) > 0
+
+
+@pytest.mark.timeout(400)
+def test_the_browser_sees_every_probe_and_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    if why := labs.why_not():
+        pytest.skip(why)
+    measures = {m.name.rpartition(": ")[2].partition(",")[0]: m for m in browser.run(quick=True)}
+    assert measures["event to pixel"].ours and measures["opening its console"].ratio
+    assert measures["all of the extension's scripts"].ok
+    assert all(m.target is not None for m in measures.values())
+
+
+def test_a_probe_that_was_overtaken_counts_until_its_successor_is_seen() -> None:
+    assert browser._delays([1_000_000, 2_000_000, 3_000_000], {0: 11.0, 2: 5.0}) == [2.0, 3.0, 4.0]
+
+
+def test_without_a_browser_its_benchmark_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labs, "why_not", lambda: "no Chromium here")
+    (only,) = browser.run(quick=True)
+    assert only.note == "left out: no Chromium here"

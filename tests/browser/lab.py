@@ -84,7 +84,7 @@ def serve(base: Path, home: Path, *, settings: dict[str, str] | None = None) -> 
         "HOME": str(base), "IPYTHONDIR": str(base / "ipython"), "JUPYTER_CONFIG_DIR": str(base / "config"),
         "JUPYTER_DATA_DIR": str(base / "data"), "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
         "JUPYTER_PATH": str(base / "share"), "JUPYTERLAB_SETTINGS_DIR": str(base / "config" / "lab" / "user-settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces"), "JUPYTER_NO_CONFIG": "0", "AGENTLAB_HOME": str(home),
+        "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces"), "AGENTLAB_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "JUPYTER_TOKEN": TOKEN,
     }  # fmt: skip
     port = free_port()

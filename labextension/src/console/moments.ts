@@ -26,7 +26,7 @@ export class Moments {
     private readonly _ask: Ask,
     private readonly _told: (moment: IMoment) => void,
     private readonly _failed: (error: unknown) => void,
-    private readonly _rest = 60
+    private readonly _rest = 24 // ms: longer than a frame, so that a drag asks only where it rests
   ) {}
 
   /** Want the state after an event. One that is known is told of at once. */

@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import fcntl
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -263,6 +264,12 @@ def _reap(known: Mapping[int, int], roots: Sequence[int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 pass
+
+
+def leave_no_core() -> None:
+    """No core file of this process, which knows tokens, and of what it starts, unless that raises the limit for itself."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def become_subreaper() -> None:

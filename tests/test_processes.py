@@ -142,3 +142,10 @@ async def test_a_wait_that_is_cancelled_disturbs_no_other():
     await processes.end([child.pid], grace=0)
     assert (await other).signal == signal.SIGKILL
     child.close_pipes()
+
+
+def test_who_knows_tokens_leaves_no_core_file() -> None:
+    code = "from agentlab import processes; processes.leave_no_core(); print(open('/proc/self/limits').read())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in said.splitlines() if line.startswith("Max core file size"))
+    assert line.split()[4] == "0"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agentlab.config import home_dir
 from agentlab.errors import AgentlabError
+from agentlab.processes import leave_no_core
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from .daemon import serve
 
+    leave_no_core()
     try:
         asyncio.run(serve(home_dir(options.home)))
     except AgentlabError as error:

@@ -22,6 +22,7 @@ from .worker import Worker
 def main() -> int:
     """0: the agent has ended and the plane knows how, or there was none for a spare. 2: that was no launch. For the others
     see `Worker.run`."""
+    processes.leave_no_core()
     ahead = sys.argv[1:] == ["--spare"]
     if ahead:
         spare.preload(Path(os.environ["AGENTLAB_HOME"]))

@@ -20,6 +20,7 @@ from agentlab.errors import AgentFailed, BadRequest
 from agentlab.runner.drivers.base import Context
 from agentlab.runner.drivers.cli import CliDriver
 from agentlab.runner.drivers.screen import Look, Rules, Screen, judge, news
+from agentlab.runner.gate import Verdict
 from agentlab.testing.gate import MemoryGate
 
 PROGRAM = """
@@ -40,6 +41,8 @@ while True:
             print("written")
         elif word == "ask":
             print("chosen:", input("Are you sure? [y/N] "))
+        elif word == "login":
+            print("typed:", repr(input("Enter your password: ")))
         elif word == "hang":
             while True:
                 time.sleep(0.05)
@@ -110,6 +113,23 @@ async def test_it_is_busy_as_long_as_it_prints(desk: Desk) -> None:
     driver, _ = await desk.started()
     turn = await driver.prompt("work")
     assert "step 4" in turn.output
+
+
+async def test_a_password_is_never_an_answer_in_the_log(desk: Desk) -> None:
+    driver, gate = await desk.started()
+    gate.plane.verdicts.append(Verdict(allowed=True, answer="hunter2", by="ann"))
+    turn = await driver.prompt("login")
+    assert "typed: ''" in str(turn.output), "only Enter was typed"
+    (asked,) = gate.plane.asked
+    assert asked.kind == "login"
+    assert "Enter your password:" in asked.question and "do not type it here" in asked.question
+
+
+async def test_a_login_that_is_denied_ends_the_turn(desk: Desk) -> None:
+    driver, gate = await desk.started()
+    gate.plane.verdicts.append(Verdict(allowed=False, answer="denied", by="ann", reason="not now"))
+    turn = await driver.prompt("login")
+    assert (turn.status, turn.reason, turn.error) == ("failed", "denied", "Its login was denied: not now.")
 
 
 async def test_a_question_of_the_program_is_asked_of_a_person_and_the_answer_typed(desk: Desk) -> None:

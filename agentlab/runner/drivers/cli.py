@@ -22,12 +22,17 @@ from msgspec import Struct, ValidationError, convert
 from agentlab import processes
 from agentlab.core.events import JSON, Error, Message
 from agentlab.errors import AgentFailed, BadRequest, Refused, Unavailable
+from agentlab.runner.gate import Permission
 from agentlab.runner.tools.runs import Command, Ended
 
 from .base import Context, Turn
 from .failures import classify
 
 _CHILD = Path(__file__).with_name("pty_child.py")
+_LOGIN = (
+    "That is a secret, and answers are in the log: do not type it here. Log in with the program in a terminal of your own, then "
+    "allow this (only Enter is typed), or deny it."
+)
 _LOOK = 0.1  # s between two looks at the screen
 _INTERRUPT_LIMIT = 15.0  # s until a program that does not hear Ctrl-C is ended
 CTRL_C = b"\x03"
@@ -165,11 +170,26 @@ class CliDriver:
             if look is Look.READY:
                 return Turn("done", output=said or None)
             try:
-                answer = await self._context.gate.ask(f"It shows:\n{self._screen.tail}")
+                answer = await self._answer()
             except Refused as refusal:
                 await self._type(CTRL_C)
                 return Turn("failed", output=said or None, error=str(refusal), reason="denied")
-            await self._type(self._screen.typed("" if answer == "approved" else answer))
+            await self._type(self._screen.typed(answer))
+
+    async def _answer(self) -> str:
+        """What to type where it waits for a person. Raises Refused.
+
+        Answers are in the log, so a password is none: whoever agrees has logged in elsewhere, and only Enter is typed.
+        """
+        shown = f"It shows:\n{self._screen.tail}"
+        if not self._screen.wants_secret:
+            answer = await self._context.gate.ask(shown)
+            return "" if answer == "approved" else answer
+        login = Permission(kind="login", question=f"{shown}\n{_LOGIN}")
+        verdict = await self._context.gate.approve(login)
+        if not verdict.allowed:
+            raise Refused(f"Its login was {verdict.answer}{f': {verdict.reason}' if verdict.reason else ''}.")
+        return ""
 
     async def _until_quiet(self, limit: float | None) -> str | None:
         """How the program looks when it is no longer busy; None: it is gone, or was busy for `limit` s."""

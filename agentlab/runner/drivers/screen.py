@@ -14,9 +14,12 @@ ROWS, COLUMNS = 40, 120
 KEPT = 5000  # lines that have left the screen
 _PASTE = 2004 << 5  # the private mode in which a pasted text may have line breaks, as pyte counts it
 
+SECRET = re.compile(r"\b(password|passphrase|api key|access token|secret)\b[^\n]*[:?]\s*$", re.IGNORECASE)
+"""How programs ask for what must not be in a log."""
+
 QUESTIONS = (
     r"\[y/n\]|\(y/n\)|\(yes/no\)|\[yes/no\]",
-    r"^\s*(password|passphrase)\b.*:\s*$",
+    SECRET.pattern,
     r"press (enter|return|any key)",
     r"(do you want to|would you like to|are you sure|allow|proceed).*\?\s*$",
     r"(log ?in|sign ?in|authenticate).*(:|\?)\s*$",
@@ -75,6 +78,11 @@ class Screen:
     def tail(self) -> str:
         """Its last lines that are not empty."""
         return "\n".join([line for line in self.lines if line.strip()][-10:])
+
+    @property
+    def wants_secret(self) -> bool:
+        """Whether its last line asks for a password, or the like."""
+        return SECRET.search(self.tail.rpartition("\n")[2]) is not None
 
     @property
     def transcript(self) -> list[str]:

@@ -231,7 +231,7 @@ function Question(props: IForm & { approval: IApprovalView }): JSX.Element {
           className="jp-agentlab-input"
           value={text}
           aria-label={trans.__('Answer to %1', approval.agent)}
-          placeholder={approval.kind === 'login' ? trans.__('Done, or the code that was asked for') : trans.__('Answer')}
+          placeholder={approval.kind === 'login' ? trans.__('Done (no password: answers are in the log)') : trans.__('Answer')}
           onChange={event => setText(event.target.value)}
         />
         <button type="submit" className="jp-agentlab-button jp-mod-accept" disabled={props.busy || !text.trim()}>

@@ -30,11 +30,12 @@ from agentlab import kinds, processes
 from agentlab.core.events import AgentSpec, FileWrite, Message, ModelCall, ModelExchange, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context, Driver, Turn
+from agentlab.runner.gate import Verdict
 from agentlab.runner.model_proxy import ModelProxy
 from agentlab.runner.tools import ToolHost
 from agentlab.runner.tools.page import LINES
 
-from . import meddler
+from . import hostile, meddler
 from .gate import MemoryPlane
 from .scripted_model import CACHED, INPUT, OUTPUT, ScriptedModel
 
@@ -77,9 +78,11 @@ class DriverBench:
 
     def driver(self, **spec: Any) -> Driver:
         env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.pop("env", {})}
+        private = self.private / f"agent-{len(self.drivers)}"
+        private.mkdir(mode=0o700)
         context = Context(
             agent=self.gate.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
-            private=self.private, shared=self.private, tools=self.tools, gate=self.gate, env=env, models=self.models,
+            private=private, shared=self.private, tools=self.tools, gate=self.gate, env=env, models=self.models,
         )  # fmt: skip
         driver: Driver = kinds.load(self.kind)(context)
         self.drivers.append(driver)
@@ -222,6 +225,28 @@ class DriverSuite:
         assert steps, "the suite needs to know what the program would do by itself"
         turn = await driver.prompt(do(*steps, {"write": ["ours.txt", "x"]}, {"say": "tried"}))
         assert [path.name for path in bench.root.iterdir()] == (["ours.txt"] if turn.status == "done" else [])
+
+    @pytest.mark.parametrize("boundary", ["tools", "native"])
+    async def test_settings_of_the_workspace_open_nothing(self, bench: DriverBench, boundary: str) -> None:
+        """Whichever vendor they are of. With its own tools it still asks before each of them, and a no is a no."""
+        if boundary not in kinds.load(self.kind).boundaries:
+            pytest.skip(f"{self.kind} does not offer boundary {boundary!r}")
+        before = hostile.settle(bench.root)
+        steps = [
+            {**step, "exact": True} for step in json.loads(json.dumps(self.own).replace("{root}", str(bench.root)))
+        ]
+        driver = await bench.started(boundary=boundary)
+        no = Verdict(allowed=False, answer="denied", by="ann")
+        turn = asyncio.create_task(driver.prompt(do(*steps, {"write": ["ours.txt", "x"]}, {"say": "tried"})))
+        async with bench.plane.changed:
+            bench.plane.verdicts.extend([no] * len(steps))
+            bench.plane.changed.notify_all()
+        ended = await turn
+        await driver.close()
+        new = {path.name for path in bench.root.rglob("*") if path.is_file() and path not in before}
+        assert new <= {"ours.txt"}, ended
+        assert (bench.root / "ours.txt").exists() or boundary == "native", "some end a turn with a no"
+        assert bool(bench.plane.asked) == (boundary == "native"), bench.plane.asked
 
     async def test_the_model_reads_numbered_lines(self, bench: DriverBench) -> None:
         (bench.root / "long.txt").write_text("".join(f"word {number}\n" for number in range(1, 3_001)))

@@ -234,6 +234,7 @@ def test_gemini_is_told_our_tools_one_by_one_and_nothing_of_the_workspace() -> N
 
 
 def test_opencode_is_denied_all_but_our_tools() -> None:
-    said = opencode.config(("python", "proxy"), [], "a/b", {}, native=False)
+    said = opencode.config(("python", "proxy"), [], "a/b", {})
     assert said["permission"] == {"*": "deny", "lab*": "allow"}
-    assert opencode.config(("p",), [], None, {}, native=True)["permission"]["*"] == "ask"
+    native = opencode.config(("p",), [], None, {}, native=Path("/w"))["permission"]
+    assert (native["*"], native["external_directory"]) == ("ask", {"*": "ask", "/w/*": "allow"})

@@ -162,6 +162,19 @@ def check_protected(
         raise BadRequest(f"A {kind} agent may not set {found} itself: its boundary rests on it. Leave it out.")
 
 
+def start_folder(home: Path) -> Path:
+    """An empty folder to start in: what a program reads of the folder that it stands in is then nothing of the workspace's."""
+    folder = home / "start"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def away(root: Path, *, native: bool) -> str:
+    """What an agent that starts in such a folder is told first."""
+    own = " Your own tools start in another folder: give them absolute paths, and commands this one as theirs."
+    return f"The workspace is {root}.{own if native else ''}\n\n"
+
+
 def link_logins(user: Path, private: Path, names: Iterable[str]) -> None:
     """The user's login by a link, so that it is renewed where it is; its content is never copied."""
     for name in names:

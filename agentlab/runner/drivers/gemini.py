@@ -52,8 +52,8 @@ class Recipe:
         return read
 
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
-        """In boundary "tools" it starts in an empty folder: settings, hooks and servers of the workspace are then not
-        read. Its GEMINI.md is."""
+        """It starts in an empty folder: settings, policies, hooks and servers of the workspace, by which it would not even
+        ask, are then not read. Its GEMINI.md is."""
         spec, native = context.spec, context.spec.boundary == "native"
         acp_setup.check_protected(
             "gemini", (), (), {n: v for n, v in context.env.items() if n in spec.env}, PROTECTED_ENV
@@ -67,11 +67,9 @@ class Recipe:
         tools = [tool.name for tool in context.tools.catalogue()]
         auth = auth_type(context.env, user)
         (folder / "settings.json").write_text(json.dumps(settings(server, tools, auth, context.root, native=native)))
-        cwd = context.root if native else home / "start"
-        cwd.mkdir(mode=0o700, exist_ok=True)
-        if not native:
-            note = f"The workspace is {context.root}.\n\n{sharing.instructions(PREFIX, spec.instructions)}"
-            (cwd / "GEMINI.md").write_text(note)
+        cwd = acp_setup.start_folder(home)
+        note = acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions)
+        (cwd / "GEMINI.md").write_text(note)
         model = ("-m", spec.model) if spec.model else ()
         env = {
             **context.env,
@@ -112,17 +110,23 @@ def settings(
     lab = {"command": command, "args": args, "trust": True, "timeout": HOLD_MS}
     boundary = {} if native else {"core": [PREFIX + name for name in tools], "discoveryCommand": ""}
     return {
-        "security": {"auth": {"selectedType": auth} if auth else {}, "folderTrust": {"enabled": False}},
-        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        "security": {
+            "auth": {"selectedType": auth} if auth else {},
+            "folderTrust": {"enabled": False},
+            "disableYoloMode": True,
+        },
+        "general": {
+            "enableAutoUpdate": False,
+            "enableAutoUpdateNotification": False,
+            "defaultApprovalMode": "default",
+        },
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},
         "hooksConfig": {"enabled": False},
         "tools": boundary,
         "mcp": {"allowed": [SERVER]},
         "mcpServers": {SERVER: lab},
-        **(
-            {} if native else {"context": {"includeDirectories": [str(root)], "loadMemoryFromIncludeDirectories": True}}
-        ),
+        "context": {"includeDirectories": [str(root)], "loadMemoryFromIncludeDirectories": True},
     }
 
 

@@ -1,4 +1,5 @@
-"""opencode by its ACP server: its configuration is given inline, where nothing overrides it, and denies all but our tools."""
+"""opencode by its ACP server: its configuration is given inline, where nothing overrides it, and denies all but our tools. It
+starts in a folder of its own, for it runs the plugins of the one it stands in whatever it is told."""
 
 from __future__ import annotations
 
@@ -65,9 +66,12 @@ class Recipe:
         home = context.private / "opencode"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         notes = home / "lab.md"
-        notes.write_text(sharing.instructions(PREFIX, spec.instructions))
+        native = spec.boundary == "native"
+        notes.write_text(acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions))
         project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
-        chosen = config(server, [str(notes), *project], spec.model, options.provider, native=spec.boundary == "native")
+        chosen = config(
+            server, [str(notes), *project], spec.model, options.provider, native=context.root if native else None
+        )
         if context.models:
             record(chosen, spec.model, context.env, context.models)
         env = {
@@ -84,23 +88,30 @@ class Recipe:
             "OPENCODE_PURE": "1",
         }
         return Setup(
-            title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), cwd=context.root, env=env,
-            login=LOGIN, told=True,
+            title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), env=env,
+            cwd=acp_setup.start_folder(home), login=LOGIN, told=True,
         )  # fmt: skip
 
 
 def config(
-    server: tuple[str, ...], notes: list[str], model: str | None, provider: dict[str, Any], *, native: bool
+    server: tuple[str, ...],
+    notes: list[str],
+    model: str | None,
+    provider: dict[str, Any],
+    *,
+    native: Path | None = None,
 ) -> dict[str, Any]:
-    """What opencode.json would say. A permission that is denied for good is a tool that is not offered."""
+    """What opencode.json would say. A permission that is denied for good is a tool that is not offered. native: the workspace
+    of one that keeps its own tools: to be in there is no question of its own."""
     own = "ask" if native else "deny"
+    outside = {"external_directory": {"*": "ask", f"{native}/*": "allow"}} if native else {}
     models = {"model": model, "small_model": model} if model else {}
     return {
         "autoupdate": False,
         "share": "disabled",
         **models,
         **({"provider": provider, "enabled_providers": sorted(provider)} if provider else {}),
-        "permission": {"*": own, f"{SERVER}*": "allow"},
+        "permission": {"*": own, **outside, f"{SERVER}*": "allow"},
         "instructions": notes,
         "experimental": {"mcp_timeout": HOLD_MS},
         "mcp": {SERVER: {"type": "local", "command": list(server), "enabled": True, "timeout": HOLD_MS}},

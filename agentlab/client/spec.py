@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentlab.core.events import JSON, AgentSpec, Mode, Priority
+from agentlab.core.events import GO_ON, JSON, AgentSpec, Mode, Priority
 from agentlab.core.units import canonical
 from agentlab.errors import BadRequest
 
@@ -254,9 +254,6 @@ def define(
         return Definition(msgspec.convert(plain, AgentSpec), values)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The definition of a {kind} agent: {error}.") from None
-
-
-GO_ON = "Go on where you stopped."
 
 
 def again(row: Mapping[str, Any], text: str | None, environ: Mapping[str, str] | None = None) -> Definition:

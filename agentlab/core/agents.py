@@ -20,6 +20,7 @@ from .commands import (
     Created,
     Dispatch,
     Done,
+    Earlier,
     Finish,
     Hired,
     Ready,
@@ -110,6 +111,7 @@ def ready(turn: Turn, c: Ready) -> AnyReply:
         journal=turn.state.journals.get(c.agent, 0), mail=tuple(agent.mail), status=agent.status,
         grants=tuple(granted(t) for t in turn.state.locks.held_by(c.agent)),
         revoked=turn.state.revoked_from(c.agent),
+        earlier=_earlier(turn, agent.spec.kind, agent.spec.resume),
     )  # fmt: skip
 
 
@@ -250,6 +252,17 @@ def _first_claim(agent: Agent) -> Claim:
         owner=agent.agent, units=spec.claims, mode=spec.claims_mode, run_id=agent.run_id, ttl=spec.ttl,
         priority=spec.priority,
     )  # fmt: skip
+
+
+def _earlier(turn: Turn, kind: str, session: str | None) -> Earlier | None:
+    """What is known of a session of a vendor. The task is that of the first session, where one followed another."""
+    of_kind = [agent for agent in turn.state.agents.values() if agent.spec.kind == kind]
+    seen = [agent for agent in of_kind if session and (agent.vendor_session or agent.spec.resume) == session]
+    first = next((agent for agent in seen if agent.spec.resume != session and agent.vendor_session), None)
+    if first is None:
+        return None
+    before = _earlier(turn, kind, first.spec.resume) if first.spec.task == e.GO_ON else None
+    return Earlier(task=before.task if before else first.spec.task, acted=any(agent.acted for agent in seen))
 
 
 def _check_kind(turn: Turn, spec: e.AgentSpec) -> None:

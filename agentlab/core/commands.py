@@ -355,6 +355,14 @@ class Mail(Struct, frozen=True):
     interrupt: bool = False
 
 
+class Earlier(Struct, frozen=True):
+    """What the log knows of the session of its vendor that an agent goes on in. task: that which it was begun with.
+    acted: a tool has run in it."""
+
+    task: JSON = None
+    acted: bool = False
+
+
 class Hired(Reply, frozen=True, tag="hired"):
     """All that a runner needs to begin or to go on. `journal`: the last `n` of it that the log has."""
 
@@ -372,6 +380,7 @@ class Hired(Reply, frozen=True, tag="hired"):
     mail: tuple[Mail, ...] = ()  # follow-ups that were not taken up yet
     status: str = "running"  # paused, stopping: what it was told while it was away
     revoked: tuple[Revocation, ...] = ()  # what a person took from it, the newest last
+    earlier: Earlier | None = None  # of the session to be resumed; None: there is none, or nobody here has seen it
 
 
 class Created(Reply, frozen=True, tag="created"):

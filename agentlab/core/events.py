@@ -136,6 +136,10 @@ class AgentSpec(Struct, frozen=True, omit_defaults=True, kw_only=True):
     options: dict[str, JSON] = {}  # of the driver
 
 
+GO_ON = "Go on where you stopped."
+"""The task of an agent that goes on in an earlier one's session and is told nothing more."""
+
+
 class AgentStart(Body, frozen=True, tag="agent.start"):
     NONDET = frozenset({"rid"})
     spec: AgentSpec

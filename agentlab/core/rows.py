@@ -63,6 +63,7 @@ class Agent(Struct, kw_only=True):
     exit_code: int | None = None
     usage: dict[str, float] = field(default_factory=dict)
     vendor_session: str | None = None
+    acted: bool = False  # a tool has run
     mail: list[Mail] = field(default_factory=list)
     rid: str = ""
 

@@ -352,6 +352,7 @@ class State:
     def _tool_call(self, event: Event, body: e.ToolCall) -> None:
         agent = self._actor(event)
         if agent is not None:
+            agent.acted = True
             agent.doing = f"{event.name} {event.unit}" if event.unit else event.name or ""
 
     def _tool_result(self, event: Event, body: e.ToolResult) -> None:

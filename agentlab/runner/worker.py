@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from agentlab import config, kinds, processes
-from agentlab.core.commands import Finish, Hired, Mail, Status
-from agentlab.core.events import JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
+from agentlab.core.commands import Earlier, Finish, Hired, Mail, Status
+from agentlab.core.events import GO_ON, JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
 from agentlab.errors import AgentlabError, BadRequest
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
@@ -68,6 +68,7 @@ class Worker:
         self._stalled = ""  # what was said of its silence
         self._noticed = asyncio.Event()  # something was recorded
         self._vendor_session: str | None = None
+        self._earlier: Earlier | None = None  # of the session that it is to go on in
         self._kind = ""
         self._context: Context  # of the driver, once there is one
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -146,7 +147,7 @@ class Worker:
 
     async def _work(self, hired: Hired) -> Turn:
         spec, root, home = hired.spec, Path(hired.root), Path(self._launch.home)
-        self._kind = spec.kind
+        self._kind, self._earlier = spec.kind, hired.earlier
         workspace = Workspace(root)
         workspace.check_root(home)
         units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
@@ -198,10 +199,8 @@ class Worker:
         """The task and all follow-ups; the last turn."""
         if isinstance(task, str) and self._kind not in PROGRAMS:
             self._gate.record(Message(role="user", text=task))
-        turn = Turn("done") if task is None and keep else await self._prompt(task)
-        if turn.reason == "resume_rejected" and self._governor and not self._governor.calls:
-            turn = await self._afresh(turn, task)
-        while (keep or turn.status != "failed") and not self._verdict and not self._stopped.done():
+        turn = Turn("done") if task is None and keep else await self._begun(task)
+        while (keep or turn.status != "failed") and not self._over_for_good(turn):
             mail = self._inbox.take()
             if mail is None and not keep:
                 break
@@ -210,16 +209,39 @@ class Worker:
                 mail = await self._inbox.wait()
                 self._background(self._status("running"))
             self._gate.record(StateSet(store="inbox", key=str(mail.seq), after="taken"))
-            turn = await self._prompt(mail.text)
+            turn = await self._begun(mail.text)
         return turn
 
+    def _over_for_good(self, turn: Turn) -> bool:
+        return bool(self._verdict) or self._stopped.done() or turn.reason == "resume_rejected"
+
+    async def _begun(self, task: JSON) -> Turn:
+        """One prompt to its end. Where the vendor does not have the session that was to be resumed, that is said, and a
+        fresh one begins only if it is known that no tool had run in that one: what was done is not done twice."""
+        turn = await self._prompt(task)
+        if turn.reason != "resume_rejected":
+            return turn
+        earlier, governor = self._earlier, self._governor
+        if earlier and not earlier.acted and governor and not governor.calls:
+            if task == GO_ON and earlier.task:
+                task = earlier.task
+                self._gate.record(Message(role="user", text=str(task)))
+            return await self._afresh(turn, task)
+        why = (
+            "Tools had run in that session" if earlier else "Nobody here knows whether tools had run in that session"
+        ) + ", so no fresh one was begun: what was done is not done twice."
+        then = "Look at what is there, and spawn an agent without resume, with a task that says what is left to do."
+        self._gate.record(Guard(rule="resume", detail=f"{turn.error} {why}"), status="denied")
+        return replace(turn, error=f"{turn.error}\n{why} {then}".strip())
+
     async def _afresh(self, rejected: Turn, task: JSON) -> Turn:
-        """The vendor does not have the session that was to be resumed. Nothing was done yet: begin a new one, and say so."""
+        """A new session instead of the one that was to be resumed, in which nothing was done."""
         self._gate.record(Guard(rule="resume", detail=f"{rejected.error} A fresh session is begun."), status="warned")
         if self._driver:
             await self._driver.close()
         spec = msgspec.structs.replace(self._context.spec, resume=None)
         self._context = replace(self._context, spec=spec)
+        self._vendor_session = None
         await self._start(_driver(spec)(self._context))
         return await self._prompt(task)
 

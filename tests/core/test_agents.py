@@ -10,6 +10,7 @@ from world import World
 
 from agentlab.core import commands as c
 from agentlab.core.events import (
+    GO_ON,
     AgentEnd,
     AgentSpec,
     AgentStart,
@@ -333,3 +334,33 @@ def test_every_agent_is_in_the_log_with_all_that_is_needed_to_start_it_again(wor
     world.do(c.Spawn(run_id="r", spec=spec))
     (start,) = world.events_of(AgentStart)
     assert start.body.spec == spec  # type: ignore[union-attr]
+
+
+# --- sessions that are gone on in ------------------------------------------------------------------------------
+
+
+def in_session(world: World, name: str, session: str, *bodies: Any, **spec: Any) -> c.Hired:
+    """An agent that was in a session of its vendor, reported this, and has ended; what its runner was told."""
+    key = world.agent(name, **spec)
+    hired = world.do(c.Ready(agent=key, pid=1), c.Hired)
+    world.do(report(key, *bodies))
+    world.do(c.Status(agent=key, status="running", vendor_session=session))
+    world.do(c.Finish(agent=key, status="done"))
+    return hired
+
+
+def test_a_runner_is_told_what_was_done_in_the_session_that_its_agent_goes_on_in(world: World) -> None:
+    in_session(world, "a", "s", task="count")
+    idle = in_session(world, "b", "s", ToolCall(call="c1"), resume="s", task=GO_ON)
+    acted = in_session(world, "c", "s", resume="s", task=GO_ON)
+    assert (idle.earlier, acted.earlier) == (c.Earlier(task="count"), c.Earlier(task="count", acted=True))
+
+
+def test_a_session_that_followed_another_has_the_task_of_that_one(world: World) -> None:
+    in_session(world, "a", "s", ToolCall(call="c1"), task="count")
+    in_session(world, "b", "s2", resume="s", task=GO_ON)
+    assert in_session(world, "c", "s2", resume="s2").earlier == c.Earlier(task="count")
+
+
+def test_of_a_session_that_nobody_here_has_seen_nothing_is_known(world: World) -> None:
+    assert in_session(world, "a", "s", resume="elsewhere").earlier is None

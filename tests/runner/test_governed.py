@@ -12,7 +12,8 @@ from fake_plane import FakePlane, until
 from tiny_driver import TinyDriver
 
 from agentlab import kinds
-from agentlab.core.events import AgentEnd, Budget, Error, Guard, ModelCall
+from agentlab.core import commands as c
+from agentlab.core.events import GO_ON, AgentEnd, AnyBody, Budget, Error, Guard, ModelCall, ToolCall
 from agentlab.runner import governor, worker
 from agentlab.runner.drivers.base import Turn
 from agentlab.runner.worker import Worker
@@ -43,6 +44,9 @@ class Spender(TinyDriver):
         if self.tries <= int(times):
             return Turn("failed", error="too many", reason="rate_limit", resets=1.0)
         return Turn("done", output=self.tries)
+
+    async def _Go(self, _: str) -> Turn:
+        return await self._rejected("")
 
     async def _rejected(self, _: str) -> Turn:
         if self.context.spec.resume:
@@ -79,8 +83,8 @@ async def run(plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def end_of(plane: FakePlane) -> AgentEnd:
-    return next(e.body for e in plane.events if isinstance(e.body, AgentEnd))
+def end_of(plane: FakePlane, agent: str = "a") -> AgentEnd:
+    return next(e.body for e in plane.events if isinstance(e.body, AgentEnd) and e.actor == agent)
 
 
 def of(plane: FakePlane, kind: type[Any]) -> list[Any]:
@@ -154,12 +158,50 @@ async def test_a_rate_limit_is_waited_out_and_shown(plane: FakePlane, run: Run) 
     assert "its limit to reset" in of(plane, Error)[0].body.message
 
 
-async def test_a_rejected_resume_is_said_and_a_fresh_session_begun(plane: FakePlane, run: Run) -> None:
+def earlier(plane: FakePlane, *bodies: AnyBody, task: str = "rejected") -> None:
+    """An agent `b` has ended in the session `gone`, in which this was reported of it."""
+    plane.hire("b", "tiny", task=task)
+    plane.do(c.Ready(agent="r1/b", pid=1))
+    plane.do(
+        c.Report(agent="r1/b", entries=tuple(c.Entry(n=n, ts=n, body=body) for n, body in enumerate(bodies, start=1)))
+    )
+    plane.do(c.Status(agent="r1/b", status="running", vendor_session="gone"))
+    plane.do(c.Finish(agent="r1/b", status="done"))
+
+
+async def test_a_rejected_resume_is_said_and_a_fresh_session_begun_where_nothing_was_done(
+    plane: FakePlane, run: Run
+) -> None:
+    earlier(plane)
     await run("rejected", resume="gone")
     assert (plane.status("r1/a"), end_of(plane).output) == ("done", "fresh")
     (guard,) = of(plane, Guard)
     assert (guard.body.rule, guard.status) == ("resume", "warned")
     assert "No such session." in guard.body.detail
+
+
+async def test_a_fresh_session_is_given_the_task_of_the_first_one(plane: FakePlane, run: Run) -> None:
+    earlier(plane, task="echo the task")
+    await run(GO_ON, resume="gone")
+    assert (plane.status("r1/a"), end_of(plane).output) == ("done", "the task")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_no_fresh_session_begins_where_tools_had_run_in_the_one_that_is_gone(
+    plane: FakePlane, run: Run, keep: bool
+) -> None:
+    earlier(plane, ToolCall(call="c1"))
+    await run("rejected", resume="gone", keep=keep)
+    end = end_of(plane)
+    assert (plane.status("r1/a"), end.reason, end.output) == ("failed", "resume_rejected", None)
+    assert "Tools had run in that session" in end.error
+    assert "spawn an agent without resume" in end.error
+    assert [(g.body.rule, g.status) for g in of(plane, Guard)] == [("resume", "denied")]
+
+
+async def test_no_fresh_session_begins_where_nobody_knows_what_was_done(plane: FakePlane, run: Run) -> None:
+    await run("rejected", resume="gone")
+    assert (plane.status("r1/a"), end_of(plane).reason) == ("failed", "resume_rejected")
 
 
 def test_the_worker_looks_at_quiet_agents_often_enough_to_see_questions() -> None:

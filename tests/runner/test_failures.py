@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentlab.runner.drivers.failures import classify
+from agentlab.runner.drivers.failures import classify, of_death
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,48 @@ def test_a_failure_is_classified_by_its_status_and_words(text: str, status: int 
     assert failure.advice
 
 
-def test_a_program_that_died_for_no_known_reason_is_a_process_failure() -> None:
-    assert classify("Command failed with exit code -9 (exit code: -9)", died=True).reason == "process"
+@pytest.mark.parametrize(
+    "last_lines",
+    [
+        "Command failed with exit code -9 (exit code: -9)",
+        "OSError: [Errno 122] Disk quota exceeded: 'build/a.o'",
+        "E  pytest: connection refused",
+        "requests.exceptions.ConnectTimeout: timed out",
+        "curl: (6) Could not resolve host: ENOTFOUND",
+        "git: fatal: Authentication failed for 'https://host/'",
+        "429 Too Many Requests",
+        "psycopg.OperationalError: internal server error",
+        "model User not found",
+        "",
+    ],
+)
+def test_a_program_that_died_with_words_that_may_be_anybodys_is_a_process_failure(last_lines: str) -> None:
+    failure = of_death(last_lines)
+    assert (failure.reason, failure.retry) == ("process", False)
+    assert failure.advice
 
 
-def test_a_program_that_died_for_a_known_reason_keeps_it() -> None:
-    assert classify("Not logged in", died=True).reason == "auth"
+@pytest.mark.parametrize(
+    ("last_lines", "reason"),
+    [
+        ("Not logged in · Please run /login", "auth"),
+        ("No conversation found with session ID: 1111", "resume_rejected"),
+        ("Your credit balance is too low to access the Anthropic API.", "quota"),
+        ("API Error: 529 Overloaded", "server"),
+        ("API Error: Connection error.", "network"),
+        ("Please set an Auth method in your settings.json", "auth"),
+    ],
+)
+def test_a_program_that_died_for_a_reason_in_its_vendors_words_keeps_it(last_lines: str, reason: str) -> None:
+    assert of_death(f"node:internal/process\n{last_lines}\n").reason == reason
+
+
+def test_the_status_that_a_vendor_tells_of_a_death_decides() -> None:
+    assert of_death("gone", status=401).reason == "auth"
+
+
+def test_a_disk_that_is_full_is_no_account_that_is_empty() -> None:
+    assert classify("Disk quota exceeded").reason == "unknown"
 
 
 def test_the_advice_on_a_login_is_that_of_the_agents_kind() -> None:

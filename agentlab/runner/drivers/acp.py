@@ -19,7 +19,7 @@ from .acp_record import Recorder, our_tool
 from .acp_setup import SERVER, AnyAgent, Recipe, Setup
 from .base import Context, Turn
 from .call_ids import CallIds
-from .failures import Failure, classify
+from .failures import Failure, classify, of_death
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import Program, check_version
 
@@ -186,7 +186,7 @@ class AcpDriver:
             failure = Failure("timeout", "Try again; its last lines may say what it waits for.")
         elif died:
             said = f"{setup.title} ended with exit code {code} before a session was open."
-            failure = classify(lines, died=True, login=setup.login)
+            failure = of_death(lines, login=setup.login)
         else:
             said = f"{setup.title} opened no session: {_text_of(error)}"
             status = 401 if isinstance(error, RpcError) and error.code == _AUTH else None
@@ -230,7 +230,7 @@ class AcpDriver:
             code = exit.code if exit.signal is None else -exit.signal
             assert self._setup is not None
             said = f"{self._setup.title} ended with exit code {code} and without closing the turn."
-            failure = classify(rpc.last_lines, died=True, login=self._setup.login)
+            failure = of_death(rpc.last_lines, login=self._setup.login)
             self._gone = _failed(said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines)
         self._end(None)
 

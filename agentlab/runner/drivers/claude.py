@@ -18,7 +18,7 @@ from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from . import claude_setup as setup
 from .base import Context, Turn
 from .claude_usage import Tokens, session_tokens, tokens, turn_cost
-from .failures import Failure, classify
+from .failures import Failure, classify, of_death
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
@@ -314,7 +314,7 @@ class ClaudeDriver:
 
     def _ended_by(self, error: Exception | None) -> Turn:
         said = str(error) if error else "Claude Code ended without a result."
-        failure = classify(said, status=getattr(error, "api_error_status", None), died=True, login=setup.LOGIN)
+        failure = of_death(said, status=getattr(error, "api_error_status", None), login=setup.LOGIN)
         return _failed(
             said,
             failure,

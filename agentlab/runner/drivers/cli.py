@@ -26,7 +26,7 @@ from agentlab.runner.gate import Permission
 from agentlab.runner.tools.runs import Command, Ended
 
 from .base import Context, Turn
-from .failures import classify
+from .failures import classify, of_death
 
 _CHILD = Path(__file__).with_name("pty_child.py")
 _LOGIN = (
@@ -92,7 +92,7 @@ class CliDriver:
         if await self._until_quiet(self._options.start) is None:
             shown = self._screen.tail
             await self.close(now=True)
-            failure = classify(shown, died=self._life is None or self._life.done())
+            failure = of_death("") if self._life is None or self._life.done() else classify(shown)
             raise AgentFailed(
                 f"{argv[0]} was not ready for a prompt within {self._options.start:g} s.\n{failure.advice}",
                 reason=failure.reason,
@@ -215,7 +215,7 @@ class CliDriver:
         if self._interrupted.is_set() or ended is None:
             return Turn("cancelled", output=said or None, reason="cancelled")
         shown = self._screen.tail
-        failure = classify(f"{shown} {ended.tail}", died=True)
+        failure = of_death("")  # its screen shows what the model said and the files that it works on: no word decides
         return Turn(
             "failed", output=said or None, reason=failure.reason, exit_code=ended.exit.code, last_lines=shown,
             error=f"The program ended with exit code {ended.exit.code} before it was ready again.\n{failure.advice}",

@@ -19,7 +19,7 @@ from . import sharing
 from .answers import as_text
 from .base import Context, Turn
 from .codex_native import ACTS, Native
-from .failures import Failure, classify, of_reason
+from .failures import Failure, classify, of_death, of_reason
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import Program, check_version, find
 
@@ -118,7 +118,7 @@ class CodexDriver:
             await self.close(now=True)
             last = program.rpc.last_lines
             said = str(error) or f"codex app-server did not answer within {_START:g} s."
-            failure = classify(f"{said} {last}", died=True, login=setup.LOGIN)
+            failure = of_death(f"{said} {last}", login=setup.LOGIN)
             raise AgentFailed(f"{said}\n{failure.advice}", reason=failure.reason, last_lines=last) from error
         except BaseException:
             await self.close(now=True)
@@ -185,7 +185,7 @@ class CodexDriver:
         if self._gone is None:
             code = exit.code if exit.signal is None else -exit.signal
             said = f"Codex ended with exit code {code} and without closing the turn."
-            failure = classify(rpc.last_lines, died=True, login=setup.LOGIN)
+            failure = of_death(rpc.last_lines, login=setup.LOGIN)
             self._gone = _failed(said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines)
         self._end(None)
 

@@ -45,7 +45,7 @@ _TABLE = (
     ),
     _row(
         "quota",
-        r"credit balance|insufficient (credit|quota|funds)|billing|quota|(usage|session|weekly|spend(ing)?) limit|out of credits",
+        r"credit balance|insufficient (credit|quota|funds)|billing|(?<!disk )quota|(usage|session|weekly|spend(ing)?) limit|out of credits",
         (402,),
         "The account has nothing left to spend. Wait for its limit to reset, or use another account or key.",
     ),
@@ -105,6 +105,25 @@ _TABLE = (
 )
 
 
+_LAST_WORDS = (
+    ("resume_rejected", r"no conversation found with session"),
+    ("quota", r"credit balance is too low|insufficient_quota|(hit|reached) your (usage|session|weekly) limit"),
+    ("auth", r"not logged in|please run /login|authentication_error|invalid x-api-key|incorrect api key provided"
+     r"|please set an auth method|oauth token has expired|api error: 40[13]\b"),
+    ("rate_limit", r"rate_limit_error|rate_limit_exceeded|request rejected \(429\)|api error: 429\b"),
+    ("model_not_found", r"model_not_found|issue with the selected model"),
+    ("context_overflow", r"prompt is too long: \d|context_length_exceeded"),
+    ("limit", r"error_max_turns|error_max_budget"),
+    ("server", r"overloaded_error|api error: 5\d\d\b"),
+    ("network", r"unable to connect to api\b|api error: connection"),
+    ("timeout", r"control request timeout"),
+)  # fmt: skip
+"""What vendors' programs say of themselves in words that nothing else uses. The last lines of a program that died may be
+those of a command of its agent, or of any library: "quota" and "connection refused" mean nothing there."""
+
+_DYING = tuple((reason, re.compile(words, re.IGNORECASE)) for reason, words in _LAST_WORDS)
+
+
 def of_reason(reason: str, login: str = "log in again") -> Failure:
     """A failure whose class the vendor names itself."""
     for row in _TABLE:
@@ -113,15 +132,23 @@ def of_reason(reason: str, login: str = "log in again") -> Failure:
     return Failure(reason)
 
 
-def classify(text: str, *, status: int | None = None, died: bool = False, login: str = "log in again") -> Failure:
-    """The class of a failure.
+def classify(text: str, *, status: int | None = None, login: str = "log in again") -> Failure:
+    """The class of a failure that an agent tells.
 
-    text: all that is known about it. status: of the HTTP request that failed. died: the agent's program is gone.
-    login: how one logs in with this kind of agent, for the advice.
+    text: all that is known about it. status: of the HTTP request that failed. login: how one logs in with this kind of
+    agent, for the advice.
     """
     for row in _TABLE:
         if status in row.statuses or row.words.search(text):
             return Failure(row.reason, row.advice.format(login=login), row.retry)
-    if died:
-        return Failure("process", "The agent's program is gone. Its last lines may say why; resume goes on from there.")
     return Failure("unknown", "The text above is all that the agent said.")
+
+
+def of_death(last_lines: str, *, status: int | None = None, login: str = "log in again") -> Failure:
+    """The class of the end of an agent's program, by its last lines. status: of HTTP, where the vendor told one with it."""
+    if status is not None and (failure := classify(last_lines, status=status, login=login)).reason != "unknown":
+        return failure
+    for reason, words in _DYING:
+        if words.search(last_lines):
+            return of_reason(reason, login)
+    return Failure("process", "The agent's program is gone. Its last lines may say why; resume goes on from there.")

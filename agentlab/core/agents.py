@@ -10,7 +10,7 @@ import msgspec
 
 from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, Refused
 
-from . import approvals, policy, runs
+from . import approvals, policy, runs, vendors
 from . import events as e
 from . import units as names
 from .claims import claim, granted, release_all
@@ -57,6 +57,7 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
         return Spawned(agent=known.agent, task_id=known.task_id)
     turn.run(c.run_id)
     _check_kind(turn, spec)
+    vendors.check(spec)
     if spec.claims_policy is not None and spec.claims_policy not in runs.POLICIES:
         raise BadRequest(f"claims_policy={spec.claims_policy!r}: choose one of {', '.join(runs.POLICIES)}.")
     for rule in spec.permissions:

@@ -5,6 +5,7 @@ Pure: it is told what happens and when, and says what follows. Times are seconds
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,12 +49,15 @@ class Governor:
     _worked: float = 0.0  # s, of prompts that have ended or were paused
     _since: float | None = None  # when the prompt began, or went on
     _sign: float = 0.0  # when it was last heard of
+    _before: tuple[int, float] = (0, 0.0)  # tokens and cost when the prompt began
+    _warned: bool = False
     _open: set[str] = field(default_factory=set)  # tool calls that have not returned
 
     # --- what happens ------------------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
         self.calls, self._since, self._sign = 0, now, now
+        self._before = (self.tokens, self.cost)
         self._open.clear()
 
     def end(self, now: float) -> None:
@@ -87,9 +91,17 @@ class Governor:
             case ProcOutput():
                 pass  # a sign of life, and no more
 
-    def spent(self, cost: float) -> None:
-        """What a turn has cost, where only its end tells."""
-        self.cost += cost
+    def settle(self, usage: Mapping[str, float]) -> None:
+        """What a turn has used by its own account at its end, where that is more than was told call by call. Before `end`."""
+        tokens, cost = self._before
+        self.tokens = max(self.tokens, tokens + int(usage.get("in", 0) + usage.get("out", 0)))
+        self.cost = max(self.cost, cost + usage.get("cost", 0.0))
+
+    def costs_unknown(self) -> bool:
+        """Its cost is limited, and it tells none. True once."""
+        unknown = self.budget.cost is not None and not self.cost and not self._warned
+        self._warned = self._warned or unknown
+        return unknown
 
     # --- what follows ------------------------------------------------------------------------------------------
 

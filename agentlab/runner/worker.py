@@ -290,8 +290,10 @@ class Worker:
             watching.cancel()
             governor.end(time.monotonic())
             self._say_silence("")
-        if "cost" in turn.usage:
-            governor.spent(turn.usage["cost"])
+        governor.settle(turn.usage)
+        if turn.status == "done" and governor.costs_unknown():
+            said = "It does not tell what it costs: max_cost cannot end it."
+            self._gate.record(Guard(rule="budget", detail=said), status="warned")
         if self._verdict:
             turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text)
         for what, much in turn.usage.items():

@@ -16,6 +16,7 @@ from agentlab.core.events import (
     AgentStart,
     Approval,
     Artifact,
+    Budget,
     FileRead,
     LockGrant,
     Message,
@@ -364,3 +365,23 @@ def test_a_session_that_followed_another_has_the_task_of_that_one(world: World) 
 
 def test_of_a_session_that_nobody_here_has_seen_nothing_is_known(world: World) -> None:
     assert in_session(world, "a", "s", resume="elsewhere").earlier is None
+
+
+# --- what a vendor's program cannot do -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "said"),
+    [
+        ("gemini", {"resume": "s"}, "Spawn it without resume"),
+        ("gemini", {"budget": Budget(cost=1.0)}, "Use max_tokens or max_time instead"),
+        ("codex", {"budget": Budget(cost=1.0)}, "Use max_tokens or max_time instead"),
+        ("cli", {"budget": Budget(cost=1.0)}, "Use max_time instead"),
+        ("cli", {"budget": Budget(tokens=1)}, "Use max_time instead"),
+    ],
+)
+def test_what_an_agent_cannot_be_held_to_is_refused_before_it_is_made(
+    world: World, kind: str, asked: dict[str, Any], said: str
+) -> None:
+    assert said in world.refused(c.Spawn(run_id="r", spec=AgentSpec(kind=kind, **asked)), BadRequest)
+    world.do(c.Spawn(run_id="r", spec=AgentSpec(kind="opencode", **asked)))

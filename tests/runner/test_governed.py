@@ -28,6 +28,9 @@ class Spender(TinyDriver):
         self.context.gate.record(ModelCall(provider="x"), tok_in=int(much), tok_out=1)
         return await self._wait("")
 
+    async def _free(self, _: str) -> Turn:
+        return Turn("done", output="free", usage={"in": 1})
+
     async def _quiet(self, _: str) -> Turn:
         self._interrupted.clear()
         await self._interrupted.wait()
@@ -113,6 +116,13 @@ async def test_a_follow_up_to_an_agent_without_budget_is_not_begun(plane: FakePl
     await going
     assert (plane.status("r1/a"), end_of(plane).reason) == ("failed", "budget")
     assert "prompt echo again" not in Spender.last.calls
+
+
+async def test_a_limit_of_cost_that_cannot_be_kept_is_said(plane: FakePlane, run: Run) -> None:
+    await run("free", budget=Budget(cost=0.4))
+    (guard,) = of(plane, Guard)
+    assert (plane.status("r1/a"), guard.body.rule, guard.status) == ("done", "budget", "warned")
+    assert "max_cost cannot end it" in guard.body.detail
 
 
 async def test_a_silent_agent_is_shown_as_stalled_and_then_ended(

@@ -35,10 +35,31 @@ def test_tokens_of_all_turns_count_together() -> None:
 def test_cost_counts_where_a_call_or_the_end_of_a_turn_tells_it() -> None:
     watched = governor(cost=1.0)
     watched.see(ModelCall(provider="x"), {"cost": 0.4}, 1.0)
-    watched.spent(0.5)
-    assert watched.verdict(1.0) is None
-    watched.spent(0.1)
-    assert watched.verdict(1.0) is not None
+    watched.settle({"cost": 0.4})
+    watched.begin(2.0)
+    watched.settle({"cost": 0.5})
+    assert watched.verdict(2.0) is None
+    watched.begin(3.0)
+    watched.settle({"cost": 0.1})
+    assert watched.verdict(3.0) is not None
+
+
+def test_what_a_turn_tells_at_its_end_is_not_counted_twice() -> None:
+    watched = governor(tokens=100)
+    watched.see(ModelCall(provider="x"), {"tok_in": 60, "tok_out": 10}, 1.0)
+    watched.settle({"in": 60, "out": 10, "cached": 500})
+    assert watched.tokens == 70
+    watched.begin(2.0)
+    watched.settle({"in": 20, "out": 10})
+    assert watched.tokens == 100
+
+
+def test_a_limit_that_nothing_is_told_of_is_noticed_once() -> None:
+    watched = governor(cost=1.0)
+    assert [watched.costs_unknown(), watched.costs_unknown()] == [True, False]
+    watched = governor(cost=1.0)
+    watched.settle({"cost": 0.1})
+    assert not watched.costs_unknown()
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), max_size=8))

@@ -11,6 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from agentlab import discovery
 from agentlab.__about__ import PROTOCOL, __version__
-from agentlab.config import Config, load
+from agentlab.config import Config, Profile, load
 from agentlab.core.commands import CLI
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runtimes.base import Runtime
@@ -26,6 +27,8 @@ from agentlab.runtimes.detect import ask
 from agentlab.sandbox import choose, probe_bubblewrap, probe_landlock
 from agentlab.store import schema
 from agentlab.store.reader import reader_uri
+
+from . import logins
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -67,12 +70,15 @@ async def diagnose(home: Path, config: Config, runtime: Runtime) -> list[Check]:
     facts: list[tuple[str, Callable[[], Check]]] = [
         ("cgroup v2", cgroup),
         ("Docker", docker),
+        ("Kubernetes", kubernetes),
     ]
     found = await asyncio.gather(
         *(_guarded(name, asyncio.to_thread(check)) for name, check in blocking),
         _guarded(f"runtime {runtime.id}", runtime_health(runtime)),
         _programs(runtime),
         _guarded("claude extra", claude_extra()),
+        _guarded("agents extra", asyncio.to_thread(agents_extra)),
+        _profiles(home),
         _guarded("sandbox", asyncio.to_thread(sandbox, home)),
         _guarded("bubblewrap", asyncio.to_thread(bubblewrap)),
         _guarded("Landlock", asyncio.to_thread(landlock, home)),
@@ -90,7 +96,7 @@ async def _guarded(name: str, check: Awaitable[Check]) -> list[Check]:
 
 async def _programs(runtime: Runtime) -> list[Check]:
     try:
-        return [program(cli) for cli in await runtime.detect()]
+        return [check for cli in await runtime.detect() for check in (program(cli), *login(cli))]
     except Exception as error:
         return [fail("programs", f"They could not be looked for: {type(error).__name__}: {error}")]
 
@@ -187,6 +193,42 @@ def program(cli: CLI) -> Check:
     return warn(name, f"{cli.verdict}: {cli.reason}")
 
 
+def login(cli: CLI) -> list[Check]:
+    """How a program that is there would log in."""
+    if cli.verdict != "ok" or cli.name not in logins.LOGINS:
+        return []
+    name = f"login {cli.name}"
+    if where := logins.found(cli.name, os.environ, Path.home()):
+        return [ok(name, f"There is {where}. Whether its vendor takes it is not asked.")]
+    return [warn(name, "No key and no log-in of it was found.", logins.LOGINS[cli.name].advice)]
+
+
+async def _profiles(home: Path) -> list[Check]:
+    """A line for each agent with a name in config.toml."""
+    try:
+        return [profile(name, each) for name, each in load(home).agents.items()]
+    except (BadRequest, OSError) as error:
+        return [fail("profiles", str(error), "mend config.toml")]
+
+
+def profile(name: str, wanted: Profile) -> Check:
+    line = f"profile {name}"
+    if not wanted.command:
+        return ok(line, f"An agent of kind {wanted.kind}.")
+    if found := shutil.which(wanted.command[0]):
+        return ok(line, f"An agent of kind {wanted.kind}: {found}.")
+    return warn(line, f"There is no program {wanted.command[0]!r} on PATH.", f"install it, or change [agents.{name}]")
+
+
+def agents_extra() -> Check:
+    """What agents of the Agent Client Protocol and programs in a terminal need."""
+    name = "agents extra"
+    if missing := [package for package in ("acp", "pyte") if find_spec(package) is None]:
+        why = f"{' and '.join(missing)} cannot be imported: gemini, opencode, acp and cli agents fail."
+        return warn(name, why, "pip install 'agentlab[agents]'")
+    return ok(name, "It is installed.")
+
+
 async def claude_extra() -> Check:
     """Imported for real, in a process of its own: it is large."""
     name = "claude extra"
@@ -253,6 +295,15 @@ def cgroup(proc: Path = Path("/proc/self")) -> Check:
     if not os.access(folder, os.W_OK):
         return warn(name, f"{folder} cannot be written: process trees are followed by their marks only.", fix)
     return ok(name, f"{folder} can be written.")
+
+
+def kubernetes() -> Check:
+    """Nothing here runs there yet: that is said, and what would be used."""
+    name = "Kubernetes"
+    config = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    inside = "KUBERNETES_SERVICE_HOST" in os.environ
+    where = "this is a pod" if inside else f"{config} is there" if Path(config).is_file() else ""
+    return ok(name, f"No runtime of agentlab runs there yet{f'; {where}' if where else ''}.")
 
 
 def docker() -> Check:

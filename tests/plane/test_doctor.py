@@ -15,7 +15,7 @@ import pytest
 from agentlab import discovery
 from agentlab.config import Config
 from agentlab.core.commands import CLI
-from agentlab.plane import doctor
+from agentlab.plane import doctor, logins
 from agentlab.plane.doctor import Check, diagnose
 from agentlab.store import schema
 from agentlab.testing.runtime import FakeRuntime
@@ -58,12 +58,15 @@ async def test_a_fresh_home_has_one_line_for_each_thing(home: Path) -> None:
         "plane",
         "runtime fake",
         "program claude",
+        "login claude",
         "claude extra",
+        "agents extra",
         "sandbox",
         "bubblewrap",
         "Landlock",
         "cgroup v2",
         "Docker",
+        "Kubernetes",
     ]
     assert not [check for check in found if check.verdict == "fail"]
     for check in found:
@@ -91,6 +94,36 @@ async def test_a_sick_runtime_and_a_missing_program_are_told(home: Path) -> None
     found = {check.name: check for check in await diagnose(home, Config(), runtime)}
     assert (found["runtime fake"].verdict, found["runtime fake"].detail) == ("fail", runtime.sickness)
     assert found["program codex"].verdict == "warn" and "npm install" in found["program codex"].detail
+
+
+def test_a_login_is_found_without_asking_anybody(tmp_path: Path) -> None:
+    assert logins.found("codex", {}, tmp_path) == ""
+    assert logins.found("codex", {"OPENAI_API_KEY": "sk-x"}, tmp_path) == "a key in OPENAI_API_KEY"
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex" / "auth.json").write_text("{}")
+    assert logins.found("codex", {}, tmp_path) == "", "nobody is logged in"
+    (tmp_path / ".codex" / "auth.json").write_text('{"tokens": {}}')
+    assert logins.found("codex", {}, tmp_path) == f"a log-in in {tmp_path}/.codex/auth.json"
+    assert logins.found("codex", {"CODEX_HOME": str(tmp_path / "other")}, tmp_path) == ""
+
+
+def test_who_has_no_login_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in logins.LOGINS["gemini"].keys:
+        monkeypatch.delenv(name, raising=False)
+    there = CLI(name="gemini", verdict="ok", version="0.61.0", path="/bin/gemini")
+    (check,) = doctor.login(there)
+    assert check.verdict == "warn" and "GEMINI_API_KEY" in check.fix
+    assert doctor.login(CLI(name="gemini", verdict="missing")) == [], "first of all it has to be there"
+
+
+async def test_profiles_have_a_line_each_and_one_without_its_program_says_so(home: Path) -> None:
+    (home / "config.toml").write_text(
+        '[agents.mine]\nkind = "acp"\ncommand = ["no-such-agent", "--acp"]\n[agents.sh]\nkind = "cli"\ncommand = ["sh"]\n'
+    )
+    found = {check.name: check for check in await diagnose(home, Config(), FakeRuntime())}
+    assert found["profile mine"].verdict == "warn" and "no-such-agent" in found["profile mine"].detail
+    assert found["profile sh"].verdict == "ok" and "/sh." in found["profile sh"].detail
 
 
 def test_a_missing_home_fails(tmp_path: Path) -> None:

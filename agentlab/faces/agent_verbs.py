@@ -13,6 +13,7 @@ from agentlab.client.rows import is_live
 from agentlab.client.spec import BOUNDARIES
 from agentlab.core.events import Priority
 from agentlab.errors import BadRequest
+from agentlab.kinds import DRIVERS
 
 from . import listings, names
 from .values import Listing, Said, Stream, Words
@@ -20,6 +21,9 @@ from .verb import json_or_text, pairs, run_option, tables_of, task_text, verb
 
 if TYPE_CHECKING:
     from .table import Face
+
+COMMANDED = ("acp", "cli")
+PROGRAMS = ("claude", "codex", "gemini", "opencode")
 
 agents_argument = click.argument("agents", type=names.Agent(), nargs=-1, required=True, metavar="AGENT...")
 agent_argument = click.argument("agent", type=names.Agent())
@@ -70,7 +74,9 @@ class Waited(Listing):
     help="A rule that answers its requests for you, e.g. \"approve tool=run command='pytest*'\". Repeatable; the first that matches.",
 )
 @click.option(
-    "--boundary", type=click.Choice(BOUNDARIES), default="tools", show_default=True, help="Whose tools change things."
+    "--boundary",
+    type=click.Choice(BOUNDARIES),
+    help="Whose tools change things: ours, or the agent's own, which is weaker. Default: as its profile says, else tools.",
 )
 @click.option(
     "--priority",
@@ -93,6 +99,7 @@ class Waited(Listing):
 )
 @click.option("--wait-limits", is_flag=True, help="Wait for a vendor's rate limit to reset instead of failing.")
 @click.option("--keep", is_flag=True, help="Stay for follow-ups (`send`) when the task is done, until it is stopped.")
+@click.option("--command", help="The program of an acp or cli agent, with its arguments.")
 @click.option(
     "--option",
     "options",
@@ -109,7 +116,7 @@ def spawn(face: Face, kind: str, task: tuple[str, ...], **given: Any) -> AgentHa
     workdir, run_name = given.pop("workdir"), given.pop("run")
     wait, timeout = given.pop("wait"), given.pop("timeout")
     given["env"] = pairs(given["env"], "--env")
-    given["options"] = {key: json_or_text(value) for key, value in pairs(given["options"], "--option").items()}
+    given["options"] = driver_options(kind, given["options"], given.pop("command"))
     given["claims_mode"] = "shared" if given.pop("shared") else "exclusive"
     given["tools"] = given["tools"] or None
     lab = face.lab()
@@ -119,6 +126,21 @@ def spawn(face: Face, kind: str, task: tuple[str, ...], **given: Any) -> AgentHa
     if wait:
         handle.wait(timeout)
     return handle
+
+
+def driver_options(kind: str, given: tuple[str, ...], command: str | None) -> dict[str, Any]:
+    """Those of `--option`, and `--command`, which is one that has a name of its own. Raises BadRequest."""
+    options = {key: json_or_text(value) for key, value in pairs(given, "--option").items()}
+    if command is None:
+        return options
+    if "command" in options:
+        raise BadRequest("--command and --option command= are the same. Say one.")
+    if kind in DRIVERS and kind not in COMMANDED:
+        others = (
+            "the program of this one is named with --option cli=PATH" if kind in PROGRAMS else "this one has no program"
+        )
+        raise BadRequest(f"--command is for agents of kind {' and '.join(COMMANDED)}; {others}.")
+    return options | {"command": command}
 
 
 @verb("ps")

@@ -51,6 +51,27 @@ def test_all_options_reach_the_definition(ip, stage: Stage, monkeypatch: pytest.
     assert spec["options"] == {"max_turns": 3, "effort": "high"}
 
 
+@pytest.mark.parametrize("kind", ["acp", "cli"])
+def test_a_program_is_named_by_its_command(ip, stage: Stage, kind: str) -> None:
+    handle = agent(ip, f"spawn {kind} --command 'my-agent --acp' --boundary native --option mode=ask do it")
+    spec = handle.row()["spec"]
+    assert spec["options"] == {"command": "my-agent --acp", "mode": "ask"}
+    assert (spec["boundary"], spec["task"]) == ("native", "do it")
+
+
+def test_the_boundary_is_tools_where_nobody_says_another(ip, stage: Stage) -> None:
+    assert agent(ip, f"spawn script '{SAY}'").row()["boundary"] == "tools"
+
+
+def test_a_profile_s_boundary_counts_where_none_is_asked_for(ip, stage: Stage) -> None:
+    (stage.home / "config.toml").write_text('[agents.mine]\ncommand = ["my-agent"]\nboundary = "native"\n')
+    assert agent(ip, "spawn mine 'do it'").row()["boundary"] == "native"
+    with pytest.raises(agentlab.BadRequest, match="says boundary = 'native', not 'tools'"):
+        agent(ip, "spawn mine --boundary tools 'do it'")
+    with pytest.raises(agentlab.BadRequest, match="says command already"):
+        agent(ip, "spawn mine --command other 'do it'")
+
+
 def test_the_kernel_s_agents_share_a_run_named_after_the_notebook(
     ip, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +103,9 @@ def test_a_named_run_is_found_or_opened_and_keeps_its_folder(ip, stage: Stage, t
         ("spawn script --env novalue x", "--env wants KEY=VALUE"),
         ("spawn script --workdir /no/such x", "does not exist"),
         ("spawn", "Missing argument 'KIND'"),
+        ("spawn acp --command x --option command=y z", "are the same. Say one"),
+        ("spawn codex --command x y", "for agents of kind acp and cli; .* --option cli=PATH"),
+        ("spawn script --command x y", "this one has no program"),
         ("spawn script", "wants steps"),
         ("spawn script -o 3x '[]'", "name of a variable"),
         ("spawn claude don't", "apostrophe"),

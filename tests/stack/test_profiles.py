@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_a_program_in_a_terminal_has_its_command_from_its_profile(
     agent = lab.spawn("talker", "hello", workdir=work, options={"ready": "^you> $"})
     assert "it says: hello" in agent.wait(60).check().output
     assert agent.row()["spec"]["options"]["command"] == [*command, "--plain"]
+
+
+def test_any_agent_is_spawned_by_its_command_alone(home: Path, lab: agentlab.Lab, work: Path, installed: Path) -> None:
+    """In the words of the README; and what is missing in them is said in the words that add it."""
+
+    def spawn(*more: str) -> subprocess.CompletedProcess[str]:
+        argv = ["spawn", "acp", "--command", f"{installed}/fake-agent --acp", *more, '[{"say": "here"}]']
+        command = [sys.executable, "-m", "agentlab.cli", "--home", str(home), *argv]
+        return subprocess.run([*command, "--wait", "--json"], cwd=work, capture_output=True, text=True, timeout=120)
+
+    refused = spawn()
+    assert refused.returncode == 1 and "--boundary native" in json.loads(refused.stdout)["error"]
+    spawned = spawn("--boundary", "native")
+    assert (spawned.returncode, json.loads(spawned.stdout)["output"]) == (0, "here"), spawned.stderr
+    assert (installed / "told").read_text().startswith("fake-agent --acp:")
 
 
 @pytest.fixture

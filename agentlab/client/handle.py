@@ -115,6 +115,11 @@ class AgentHandle:
         return waits_text(self.row())
 
     @property
+    def boundary(self) -> str:
+        """Whose tools change things: tools (ours) | native (its own, which ask first: weaker)."""
+        return str(self.row()["boundary"])
+
+    @property
     def sandbox(self) -> str:
         """What its commands run in: bubblewrap | landlock | none; '' until its runner has said."""
         return str(self.row().get("sandbox") or "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from . import questions
-from .rows import Row, age_text, detail, icon, usage_text
+from .rows import Row, age_text, bounds_text, detail, icon, usage_text
 from .text import line, visible
 
 _BOX = (
@@ -28,7 +28,8 @@ def agent(row: Row, asked: Sequence[Row] = ()) -> str:
     ]
     if what := detail(row):
         parts.append(f"<span>{text(what)}</span>")
-    parts += [f'<span style="{_FAINT}">{text(more)}</span>' for more in (usage_text(row), age_text(row)) if more]
+    faint = (bounds_text(row), usage_text(row), age_text(row))
+    parts += [f'<span style="{_FAINT}">{text(more)}</span>' for more in faint if more]
     parts += [question(one) for one in asked]
     return f'<div role="group" aria-label="agent {text(row["name"], 60)}" style="{_BOX}">{"".join(parts)}</div>'
 

@@ -75,11 +75,22 @@ def detail(row: Row) -> str:
     return line(row.get("doing") or row.get("reason") or "")
 
 
+def bounds_text(row: Row) -> str:
+    """Where an agent is held by less than it could be: `native (weaker) · no sandbox`; '' where all holds, or nobody has said yet."""
+    sandbox = str(row.get("sandbox") or "")
+    parts = [
+        "native (weaker)" if row.get("boundary") == "native" else "",
+        {"none": "no sandbox", "bubblewrap": ""}.get(sandbox, line(sandbox, 30)),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
 def one_line(row: Row) -> str:
     """`a (script) ⧗ waiting · waits for file:a.txt · held by b · 2nd`."""
     parts = [
         f"{line(row['name'], 60)} ({line(row['kind'], 30)}) {icon(row)} {row['status']}",
         detail(row),
+        bounds_text(row),
         age_text(row),
     ]
     return " · ".join(part for part in parts if part)

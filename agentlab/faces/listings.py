@@ -8,7 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentlab.client import frames
-from agentlab.client.rows import Row, Tables, age_text, detail, icon, is_live, queue_text, short, usage_text
+from agentlab.client.rows import (
+    Row,
+    Tables,
+    age_text,
+    bounds_text,
+    detail,
+    icon,
+    is_live,
+    queue_text,
+    short,
+    usage_text,
+)
 from agentlab.client.text import span
 from agentlab.errors import BadRequest
 
@@ -39,7 +50,10 @@ def run_name(tables: Tables, run_id: str) -> str:
 
 
 def agents(tables: Tables, *, every: bool = False, run_ids: Iterable[str] | None = None) -> Listing:
-    """Live agents, of `every` also those that have ended; of these runs only where given."""
+    """Live agents, of `every` also those that have ended; of these runs only where given.
+
+    A column says where one is held by less than it could be; none, where all are held.
+    """
     wanted = None if run_ids is None else set(run_ids)
     rows = [row for row in tables.get("agents", {}).values() if wanted is None or row["run_id"] in wanted]
     shown = sorted(
@@ -53,6 +67,7 @@ def agents(tables: Tables, *, every: bool = False, run_ids: Iterable[str] | None
         "status": lambda row: f"{icon(row)} {row['status']}",
         "what": detail,
         "holds": lambda row: ", ".join(row.get("holds") or ()),
+        **({"bounds": bounds_text} if any(map(bounds_text, shown)) else {}),
         "time": age_text,
         "usage": usage_text,
     }

@@ -21,6 +21,7 @@ function render({ model, el }) {
   const status = part(box, "span");
   status.setAttribute("aria-live", "polite");
   const what = part(box, "span");
+  const bounds = part(box, "span", faint);
   const usage = part(box, "span", faint);
   const time = part(box, "span", faint);
   const stop = part(box, "button", "font:inherit;cursor:pointer");
@@ -70,6 +71,7 @@ function render({ model, el }) {
     kind.textContent = state.kind;
     status.textContent = `${state.icon} ${state.status}`;
     what.textContent = state.what;
+    bounds.textContent = state.bounds;
     usage.textContent = state.usage;
     time.textContent = state.time;
     stop.textContent = state.stopping ? "Stop now" : "Stop";

@@ -12,7 +12,7 @@ import traitlets
 
 from agentlab.client import background, questions
 from agentlab.client.handle import AgentHandle
-from agentlab.client.rows import Row, age_text, detail, icon, usage_text
+from agentlab.client.rows import Row, age_text, bounds_text, detail, icon, usage_text
 from agentlab.client.text import line, visible
 from agentlab.errors import AgentlabError
 
@@ -76,6 +76,7 @@ def shown(row: Row, asked: Sequence[Row] = ()) -> dict[str, Any]:
         "icon": icon(row),
         "status": row["status"],
         "what": detail(row),
+        "bounds": bounds_text(row),
         "usage": usage_text(row),
         "time": age_text(row),
         "stopping": row["status"] == "stopping",

@@ -54,6 +54,24 @@ def test_a_waiting_agent_says_for_what_behind_whom_and_at_which_place() -> None:
     assert rows.one_line(row) == "a (script) ⧗ waiting · waits for file:a.txt · held by b · after c · 2nd · 2.0 s"
 
 
+@pytest.mark.parametrize(
+    ("boundary", "sandbox", "said"),
+    [
+        ("tools", "", ""),
+        ("tools", "bubblewrap", ""),
+        ("tools", "landlock", "landlock"),
+        ("tools", "none", "no sandbox"),
+        ("native", "bubblewrap", "native (weaker)"),
+        ("native", "none", "native (weaker) · no sandbox"),
+    ],
+)
+def test_an_agent_says_where_it_is_held_by_less(boundary: str, sandbox: str, said: str) -> None:
+    row = {**ROW, "boundary": boundary, "sandbox": sandbox}
+    assert rows.bounds_text(row) == said
+    assert rows.one_line(row) == " · ".join(filter(None, ["a (script) ▶ running", "write file:a.txt", said, "2.0 s"]))
+    assert said in html.agent(row)
+
+
 def test_a_failed_agent_says_why_and_a_running_one_what_it_does() -> None:
     assert rows.detail({**ROW, "status": "failed", "error": "it\nbroke"}) == "it broke"
     assert rows.detail(ROW) == "write file:a.txt"

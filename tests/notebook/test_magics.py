@@ -5,7 +5,9 @@ import pytest
 from IPython.core.error import UsageError
 
 import agentlab
+from agentlab.core.events import StateSet
 from agentlab.faces.values import Words
+from agentlab.notebook.widget import shown
 from agentlab.testing.stage import Stage
 
 SAY = '[{"say": "hi"}]'
@@ -160,6 +162,22 @@ def test_ps_and_locks_are_frames_that_show_who_waits_for_whom(ip, stage: Stage, 
     assert agent(ip, "ps").set_index("name").loc["b", "status"] == "waiting"
     assert type(agent(ip, "ps")[["name"]]) is pd.DataFrame
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_holds_an_agent_is_said_where_it_is_less(ip, stage: Stage) -> None:
+    held = agent(ip, f"spawn script --name held '{SAY}'")
+    stage.puppet(held.key).report(StateSet(store="sandbox", key=held.key, after="bubblewrap"))
+    assert (held.boundary, held.sandbox) == ("tools", "bubblewrap")
+    assert "bounds" not in agent(ip, "ps")._repr_html_()
+    loose = agent(ip, "spawn cli --name loose --boundary native --command my-agent 'do it'")
+    stage.puppet(loose.key).report(StateSet(store="sandbox", key=loose.key, after="none"))
+    assert (loose.boundary, loose.sandbox) == ("native", "none")
+    said = "native (weaker) · no sandbox"
+    bundle = loose._repr_mimebundle_()
+    for text in (repr(loose), bundle["text/plain"], bundle["text/html"], agent(ip, "ps")._repr_html_()):
+        assert said in text
+    assert shown(loose.row())["bounds"] == said
+    assert shown(held.row())["bounds"] == "" and "sandbox" not in repr(held)
 
 
 def test_a_frame_that_was_changed_shows_what_it_is_now(ip, stage: Stage) -> None:

@@ -119,6 +119,25 @@ async ([base, run, seq]) => {
 """
 
 
+DRAW = """
+async frames => {
+  const canvas = document.querySelector('.jp-agentlab-console canvas');
+  const box = canvas.getBoundingClientRect();
+  const at = { bubbles: true, cancelable: true, clientX: box.left + box.width / 2, clientY: box.top + 60 };
+  const times = [];
+  let before = performance.now();
+  for (let n = 0; n < frames; n++) {
+    const zoom = n % 20 < 10;
+    canvas.dispatchEvent(new WheelEvent('wheel', { ...at, ctrlKey: zoom, shiftKey: !zoom, deltaY: n % 40 < 20 ? -60 : 60 }));
+    await new Promise(done => requestAnimationFrame(done));
+    times.push(performance.now() - before);
+    before = performance.now();
+  }
+  return times;
+}
+"""
+
+
 def run(quick: bool = False) -> list[Measure]:
     if why := labs.why_not():
         return [left_out("the sidebar and the run console", "the same server's bare answers", why)]
@@ -127,7 +146,9 @@ def run(quick: bool = False) -> list[Measure]:
         rate = 200 if quick else RATE
         measures += _live(chrome, 6 if quick else EVENTS / RATE, rate)
         measures += _live(chrome, 6 if quick else 20, rate, console=True)
-        measures += _long(chrome, 3_000 if quick else LONG, 1 if quick else ROUNDS, 3 if quick else MOMENTS)
+        measures += _long(
+            chrome, 3_000 if quick else LONG, 1 if quick else ROUNDS, 3 if quick else MOMENTS, 40 if quick else 200
+        )
         measures.append(_start(chrome, 1 if quick else STARTS))
     return measures
 
@@ -222,7 +243,7 @@ def _heap(page: labs.Lab) -> float:
 # --- a long run --------------------------------------------------------------------------------------------
 
 
-def _long(chrome: Any, events: int, rounds: int, moments: int) -> list[Measure]:
+def _long(chrome: Any, events: int, rounds: int, moments: int, frames: int) -> list[Measure]:
     with servers.folder() as folder:
         log = folder / "log.db"
         _await(history._make(log, events))
@@ -240,12 +261,15 @@ def _long(chrome: Any, events: int, rounds: int, moments: int) -> list[Measure]:
                             page.console.wait_for(state="detached")
                     else:
                         fetched.append(page.page.evaluate(FETCH, where)[0] / 1e3)
+            times = sorted(page.page.evaluate(DRAW, frames))
             page.console.get_by_role("tab", name="State").click()
             luck = random.Random(1)
             pairs = [page.page.evaluate(SCRUB, [*where, luck.randint(2, last)]) for _ in range(moments)]
     beyond = sorted(ours - bare for ours, bare in pairs)
     name = f"a run of {events:,} events"
+    smooth = f"median {median(times):.0f}, longest {times[-1]:.0f}; drawn without a GPU"
     return [
+        alone(f"{name}: a frame of its timeline while it is zoomed and panned, p95", times[int(0.95 * len(times))], "ms", target=50, better="lower", note=smooth),
         paired(f"{name}: opening its console", opened, "s", "fetching its events in the page", fetched, target=2.0, better="lower"),
         alone(f"{name}: a moment of it on the screen, beyond a fetch of the same, p95", beyond[int(0.95 * len(beyond))], "ms",
               target=100, better="lower", note=f"medians {median(o for o, _ in pairs):.0f} and {median(b for _, b in pairs):.0f}"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from agentlab.errors import AgentlabError, VersionMismatch
 
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 
     from .connection import Connection
 
-T = TypeVar("T")
+Told = TypeVarTuple("Told")
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]
 Listener = Callable[[Row | None], None]
 """Called on the background thread with the row as it is now, None when it is gone. Must not block or print."""
 
-Watcher = Callable[[Tables], None]
-"""Called on the background thread with all rows after any of them changed: not to be changed, nor kept. Must not block."""
+Watcher = Callable[[Tables, float | None], None]
+"""Called on the background thread with all rows, and since when they are no longer believed, after either of them changed.
+
+The rows are not to be changed, nor kept. `lost`: s since the epoch; None: they are as they are now. Must not block.
+"""
+
+SLOW = 5.0  # s, the longest pause between two tries
 
 _log = logging.getLogger("agentlab.client")
 
@@ -36,21 +42,23 @@ class Feed:
     def __init__(self, connection: Connection) -> None:
         self.tables: Tables = {}
         self.seq: int | None = None
+        self.lost: float | None = None
+        """Since when there is no watch, s since the epoch: the rows are as of then. None: they are as they are now."""
         self._connection = connection
         self._listeners: dict[tuple[str, str], list[Listener]] = {}
         self._watchers: list[Watcher] = []
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Hear of every change of anything. Returns how to stop. From any thread."""
+        """Hear of every change of anything, and of the loss of the watch and its return. Returns how to stop. From any thread."""
         loop = background.loop()
         loop.call_soon_threadsafe(self._begin_watch, watcher)
         return lambda: None if loop.is_closed() else _ignore(loop.call_soon_threadsafe(self._end_watch, watcher))
 
     def _begin_watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
-        if not self._start() and self.seq is not None:
-            self._tell(watcher, self.tables)
+        if not self._start() and (self.seq is not None or self.lost is not None):
+            self._tell(watcher, self.tables, self.lost)
 
     def _end_watch(self, watcher: Watcher) -> None:
         if watcher in self._watchers:
@@ -61,7 +69,7 @@ class Feed:
         """False: it had been begun already."""
         if self._task is not None and not self._task.done():
             return False
-        self.tables, self.seq = {}, None
+        self.tables, self.seq, self.lost = {}, None, None
         self._task = asyncio.get_running_loop().create_task(self._watch())
         return True
 
@@ -94,23 +102,34 @@ class Feed:
     async def _watch(self) -> None:
         from agentlab.link.messages import Delta, Watch
 
-        pause = 0.1
+        pause, told = 0.1, ""
         while True:
             try:
+                await self._connection.link(start=False)
                 async with contextlib.aclosing(self._connection.pushes(Watch(since=self.seq))) as pushes:
+                    self._believe(None)  # where nothing has happened meanwhile, nothing is pushed
                     async for delta in pushes:
                         pause = 0.1
                         if isinstance(delta, Delta):
                             self.take(delta)
-            except VersionMismatch as error:
-                _log.warning("Live views stand still: %s", error)
-                return
             except (AgentlabError, ConnectionError) as error:
+                self._believe(time.time())
                 if self._connection.closed:
                     return
+                if isinstance(error, VersionMismatch) and str(error) != told:  # until another plane is there
+                    told, pause = str(error), SLOW
+                    _log.warning("Live views stand still: %s", error)
                 _log.debug("The watch was lost: %s", error)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.6, 5.0)
+            pause = min(pause * 1.6, SLOW)
+
+    def _believe(self, lost: float | None) -> None:
+        """Say when the watch is lost, and when it is back. The moment is that of the loss, however often it is tried since."""
+        if (lost is None) == (self.lost is None):
+            return
+        self.lost = lost
+        for watcher in tuple(self._watchers):
+            self._tell(watcher, self.tables, lost)
 
     def take(self, delta: Delta) -> None:
         """Fold a delta into the tables and tell those who listen to the rows in it."""
@@ -131,12 +150,12 @@ class Feed:
             for listener in tuple(self._listeners.get((table, key), ())):
                 self._tell(listener, self.tables.get(table, {}).get(key))
         for watcher in tuple(self._watchers):
-            self._tell(watcher, self.tables)
+            self._tell(watcher, self.tables, self.lost)
 
     @staticmethod
-    def _tell(listener: Callable[[T], None], told: T) -> None:
+    def _tell(listener: Callable[[*Told], None], *told: *Told) -> None:
         try:
-            listener(told)
+            listener(*told)
         except Exception:
             _log.exception("A live view failed; the others go on")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -44,6 +45,9 @@ class Subject(Protocol):
     def _bundle(self) -> dict[str, Any]:
         """How it is, for a page that nothing answers. Asks the plane, on any thread but the background's."""
 
+    def _still(self, shown: Fleet) -> dict[str, Any]:
+        """The same of rows that are known already: asks nobody, but reads the log, on any thread but the background's."""
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]: ...
 
 
@@ -62,9 +66,8 @@ def in_order(agents: list[Row]) -> list[Row]:
 
 def bundle(fleet: Fleet, spans: pd.DataFrame | None = None, behind: dict[int, str] | None = None) -> dict[str, str]:
     """Text, and HTML that needs nothing else: the table says in words what the picture shows."""
-    shown = fleet.agents[:MOST]
-    note = f"and {len(fleet.agents) - MOST} more" if len(fleet.agents) > MOST else ""
-    parts = [html.table(fleet.title, COLUMNS, map(cells, shown), note)]
+    note = " · ".join(filter(None, (more(fleet), as_of(time.time()) if not fleet.over else "")))
+    parts = [html.table(fleet.title, COLUMNS, map(cells, listed(fleet)), note)]
     if spans is not None and not spans.empty:
         from agentlab.trace.picture import picture
 
@@ -72,6 +75,21 @@ def bundle(fleet: Fleet, spans: pd.DataFrame | None = None, behind: dict[int, st
         if svg := picture(spans, behind, label=label):
             parts.append(html.image(svg, label))
     return {"text/plain": f"<{fleet.title}>", "text/html": "".join(parts)}
+
+
+def listed(fleet: Fleet) -> list[Row]:
+    """The agents that a table has: where there are too many, those that live."""
+    return fleet.agents if len(fleet.agents) <= MOST else in_order(fleet.agents)[:MOST]
+
+
+def more(fleet: Fleet) -> str:
+    """`and 50 more`, where there are more than a table has; else ''."""
+    return f"and {len(fleet.agents) - MOST:,} more" if len(fleet.agents) > MOST else ""
+
+
+def as_of(moment: float) -> str:
+    """`as of 2026-01-02 03:04:05`, local time: what may be looked at later says when it was so. moment: s since the epoch."""
+    return time.strftime("as of %Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 def waited_for(locks: pd.DataFrame) -> dict[int, str]:

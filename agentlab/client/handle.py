@@ -283,11 +283,11 @@ class AgentHandle:
             raise NotImplementedError  # IPython then asks for the mimebundle
 
 
-def static_bundle(row: Row, asked: Sequence[Row] = ()) -> dict[str, Any]:
-    """How an agent is and what it asks, as text and as HTML that needs nothing else."""
+def static_bundle(row: Row, asked: Sequence[Row] = (), note: str = "") -> dict[str, Any]:
+    """How an agent is and what it asks, as text and as HTML that needs nothing else. note: what the HTML says beside it."""
     texts = [f"<Agent {one_line(row)}>"]
     texts += [f"asks: {line(q['question'], 200)} ({questions.how_to_answer(q)})" for q in asked]
-    return {"text/plain": "\n".join(texts), "text/html": html.agent(row, asked)}
+    return {"text/plain": "\n".join(texts), "text/html": html.agent(row, asked, note)}
 
 
 def result_of(row: Row) -> Result:

@@ -19,7 +19,7 @@ _CELL = "text-align:left;padding:.15em .7em;vertical-align:top;white-space:pre-w
 _PRE = "max-height:24em;overflow:auto;margin:0;white-space:pre-wrap"
 
 
-def agent(row: Row, asked: Sequence[Row] = ()) -> str:
+def agent(row: Row, asked: Sequence[Row] = (), note: str = "") -> str:
     """One agent on one line, below it what it asks. Its state is a word and a sign, never a colour alone."""
     parts = [
         f"<strong>{text(row['name'], 60)}</strong>",
@@ -28,7 +28,7 @@ def agent(row: Row, asked: Sequence[Row] = ()) -> str:
     ]
     if what := detail(row):
         parts.append(f"<span>{text(what)}</span>")
-    faint = (bounds_text(row), usage_text(row), age_text(row))
+    faint = (bounds_text(row), usage_text(row), age_text(row), note)
     parts += [f'<span style="{_FAINT}">{text(more)}</span>' for more in faint if more]
     parts += [question(one) for one in asked]
     return f'<div role="group" aria-label="agent {text(row["name"], 60)}" style="{_BOX}">{"".join(parts)}</div>'

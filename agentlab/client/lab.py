@@ -401,7 +401,10 @@ class Lab:
         """Agents of several runs are no one picture."""
 
     def _bundle(self) -> dict[str, Any]:
-        return fleet.bundle(self._fleet(self._tables()))
+        return self._still(self._fleet(self._tables()))
+
+    def _still(self, shown: fleet.Fleet) -> dict[str, Any]:
+        return fleet.bundle(shown)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         try:

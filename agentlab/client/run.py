@@ -304,7 +304,9 @@ class Run:
 
     def _bundle(self) -> dict[str, Any]:
         self._row(tables := self._now())
-        shown = self._fleet(tables)
+        return self._still(self._fleet(tables))
+
+    def _still(self, shown: Fleet) -> dict[str, Any]:
         spans = fleet.quiet_spans(self)
         behind = {} if spans is None or spans.empty else fleet.waited_for(self.locks())
         return fleet.bundle(shown, spans, behind)

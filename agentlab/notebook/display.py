@@ -5,8 +5,10 @@ What the background thread has to say reaches the front end by traits and `updat
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -14,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import publish_display_data
 
-from agentlab.client import html
+from agentlab.client import fleet, html
 from agentlab.client.fleet import Subject
 from agentlab.client.handle import AgentHandle, static_bundle
 from agentlab.client.questions import open_of
 from agentlab.client.rows import Row, Tables, is_live
+from agentlab.errors import AgentlabError
 from agentlab.faces.values import Stream
 
 if TYPE_CHECKING:
     from .widget import AgentWidget
 
 KEPT = 1000  # lines of a followed log that stay on the screen
+RENEW = 10.0  # s between two pictures of something that goes on, in the output of its cell
+SHARE = 5.0  # what takes long is done at most a fifth of the time
 
 
 class Display:
@@ -39,6 +44,53 @@ class Display:
     def update(self, data: dict[str, Any]) -> None:
         """Under the cell that runs now, whatever cell the calling task was begun in: headless front ends look at no other."""
         contextvars.Context().run(publish_display_data, data, transient={"display_id": self._id}, update=True)
+
+
+class Still:
+    """What a notebook keeps of a live output that is saved in the middle: a picture that is never much older than `RENEW`.
+
+    A front end renders the output again with each of them, so there are few. Drawn on a thread of its own, while cells run too:
+    it is then that notebooks are saved. `draw`: what the output says by itself, None where there is nothing new. `live`: what
+    makes it live.
+    """
+
+    def __init__(self, display: Display, draw: Callable[[], dict[str, Any] | None], live: dict[str, Any]) -> None:
+        self._display, self._draw, self._live = display, draw, live
+        self._lock = threading.Lock()
+        self._over = False
+        self._dirty = False
+        self._task: asyncio.Task[None] | None = None
+
+    def changed(self) -> None:
+        """On the background thread: what is kept is old."""
+        self._dirty = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="agentlab-still")
+
+    async def _run(self) -> None:
+        took = 0.0
+        while self._dirty and not self._over:
+            await asyncio.sleep(max(RENEW, took * SHARE))
+            self._dirty = False
+            begun = time.monotonic()
+            await asyncio.to_thread(self.renew)
+            took = time.monotonic() - begun
+
+    def renew(self) -> None:
+        """Put the picture of now into the output, which stays live. On any thread but the background's."""
+        try:
+            drawn = self._draw()
+        except (AgentlabError, OSError):
+            return  # what is there says of when it is
+        with self._lock:
+            if drawn is not None and not self._over:
+                self._display.update({**drawn, **self._live})
+
+    def end(self, last: dict[str, Any]) -> None:
+        """The last picture, and nothing live beside it."""
+        with self._lock:
+            self._over = True
+            self._display.update(last)
 
 
 class LiveViews:
@@ -86,26 +138,35 @@ class AgentView:
         self._widget: AgentWidget = AgentWidget(handle, row, asked)
         self._seen: tuple[Row | None, list[Row]] = (row, asked)
         self._unwatch: Callable[[], None] = lambda: None
-        self._display.show({**static_bundle(row, asked), **self._widget.mimes()})
+        self._display.show({**(self._drawn() or {}), **self._widget.mimes()})
+        self._still = Still(self._display, self._drawn, self._widget.mimes())
 
     def follow(self, ended: Callable[[Row], None]) -> None:
         key = self._handle.key
 
-        def changed(tables: Tables) -> None:
+        def changed(tables: Tables, lost: float | None) -> None:
+            self._widget.believe(lost)
+            if lost is not None:
+                return
             row, asked = tables.get("agents", {}).get(key), open_of(tables, key)
             if (row, asked) == self._seen:
                 return
             self._seen = (row, asked)
             if row is not None and is_live(row):
                 self._widget.take(row, asked)
+                self._still.changed()
             elif row is not None:
                 ended(row)
 
         self._unwatch = self._handle._lab._feed.watch(changed)
 
+    def _drawn(self) -> dict[str, Any] | None:
+        row, asked = self._seen
+        return None if row is None else static_bundle(row, asked, note=fleet.as_of(time.time()))
+
     def finish(self, row: Row) -> None:
         self._unwatch()
-        self._display.update(static_bundle(row))
+        self._still.end(static_bundle(row))
         self._widget.close()
 
 

@@ -1,7 +1,8 @@
 """The live view of a run or a lab: its agents, buttons that ask for a stop, and for a run its timeline.
 
-Rows come with the feed; the timeline is read from the log, no more often than reading it is quick. Once it is over, and whenever
-no agent is left that lives, the output is replaced by plain HTML of the last state: that is what a saved notebook keeps.
+Rows come with the feed; the timeline is read from the log, no more often than reading it is quick. What a saved notebook keeps is
+plain HTML: of now and then, with its moment, while it goes on; of the last state once it is over, and whenever no agent is left
+that lives.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from agentlab.client import background, fleet
 from agentlab.client.fleet import Fleet, Subject
 from agentlab.client.rows import Row, Tables, is_live
 from agentlab.client.text import line
+from agentlab.errors import AgentlabError
 
-from .display import Display
+from .display import SHARE, Display, Still
 from .widget import VIEW
 
 _log = logging.getLogger("agentlab.notebook")
@@ -39,7 +41,6 @@ NOTE = (
     "whenever you like."
 )
 PAUSE = 0.25  # s between two pictures of the rows
-SHARE = 5.0  # the log is read at most a fifth of the time
 KEYS = ("name", "kind", "status", "what", "holds", "usage", "time")
 
 
@@ -63,6 +64,9 @@ class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
     _esm = traitlets.Unicode().tag(sync=True)
 
     state = traitlets.Dict().tag(sync=True)
+    lost = traitlets.Float(0.0).tag(sync=True)
+    """ms since the epoch: nothing is heard of them since; 0: all is as it is shown."""
+
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     spans = traitlets.Bytes(b"").tag(sync=True)
 
@@ -71,9 +75,16 @@ class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
         self._stop = stop
         self.on_msg(self._asked)
 
-    def take(self, shown: Fleet) -> None:
-        if (state := state_of(shown)) != self.state:
-            self.state = state
+    def take(self, shown: Fleet) -> bool:
+        """Whether that is another picture than before."""
+        if (state := state_of(shown)) == self.state:
+            return False
+        self.state = state
+        return True
+
+    def believe(self, lost: float | None) -> None:
+        """lost: s since the epoch, as the feed says it."""
+        self.lost = (lost or 0.0) * 1000
 
     def draw(self, data: bytes, lanes: list[str], texts: list[str]) -> None:
         with self.hold_sync():
@@ -97,8 +108,11 @@ def state_of(shown: Fleet) -> dict[str, Any]:
     return {
         "title": shown.title,
         "note": NOTE,
+        "total": len(shown.agents),
         "ended": sum(not is_live(row) for row in shown.agents),
-        "agents": [agent_of(row) for row in shown.agents[: fleet.MOST]],
+        "waiting": sum(row["status"] == "waiting" for row in shown.agents),
+        "more": fleet.more(shown),
+        "agents": [agent_of(row) for row in fleet.listed(shown)],
     }
 
 
@@ -119,15 +133,17 @@ class FleetView:
         self._unwatch: Callable[[], None] = lambda: None
         self._changed = asyncio.Event()
         self._tables: Tables = {}
+        self._lost: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._display = Display()
         self._display.show({**static, **self._widget.mimes()})
+        self._still = Still(self._display, lambda: subject._still(self._last), self._widget.mimes())
 
     def follow(self) -> None:
         self._unwatch = self._subject._lab._feed.watch(self._heard)
 
-    def _heard(self, tables: Tables) -> None:
-        self._tables = tables
+    def _heard(self, tables: Tables, lost: float | None) -> None:
+        self._tables, self._lost = tables, lost
         self._changed.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="agentlab-fleet")
@@ -137,10 +153,16 @@ class FleetView:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            self._widget.believe(self._lost)
+            if self._subject._lab.closed:
+                break
+            if self._lost is not None:  # the rows may be none at all
+                await asyncio.sleep(PAUSE)
+                continue
             self._last = self._subject._fleet(self._tables)
             if self._last.over:
                 break
-            self._widget.take(self._last)
+            new = self._widget.take(self._last)
             lives = any(map(is_live, self._last.agents))
             if time.monotonic() - read >= took * SHARE or not lives:
                 begun = time.monotonic()
@@ -148,11 +170,13 @@ class FleetView:
                     self._widget.draw(*drawn)
                 read, took = time.monotonic(), time.monotonic() - begun
             if lived and not lives and self._last.agents:
-                await asyncio.to_thread(self._settle, self._widget.mimes())
+                await asyncio.to_thread(self._still.renew)
+            elif new:
+                self._still.changed()
             lived = lives
             await asyncio.sleep(PAUSE)
         self._unwatch()
-        await asyncio.to_thread(self._settle, {})
+        await asyncio.to_thread(self._settle)
         self._widget.close()
 
     def _drawing(self) -> tuple[bytes, list[str], list[str]] | None:
@@ -164,9 +188,13 @@ class FleetView:
         data, lanes, texts, _ = packed(spans)
         return data, lanes, [line(text, 200) for text in texts]
 
-    def _settle(self, more: dict[str, Any]) -> None:
+    def _settle(self) -> None:
         """What a saved notebook keeps, from now on."""
-        self._display.update({**self._subject._repr_mimebundle_(), **more})
+        try:
+            last = self._subject._still(self._last) if self._subject._lab.closed else self._subject._bundle()
+        except AgentlabError:  # it went away just now
+            last = self._subject._still(self._last)
+        self._still.end(last)
 
     def _stop(self, key: str, now: bool) -> None:
         from agentlab.client.handle import AgentHandle

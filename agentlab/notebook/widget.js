@@ -6,14 +6,12 @@ function part(parent, tag, style) {
   return node;
 }
 
-function render({ model, el }) {
-  const box = part(
-    el,
-    "div",
+function made(model) {
+  const box = document.createElement("div");
+  box.style.cssText =
     "display:inline-flex;flex-wrap:wrap;gap:0 .8em;align-items:baseline;padding:.3em .7em;max-width:100%;" +
-      "border:1px solid var(--jp-border-color2,#bbb);border-radius:4px;color:var(--jp-ui-font-color1,inherit);" +
-      "font-size:var(--jp-ui-font-size1,13px)",
-  );
+    "border:1px solid var(--jp-border-color2,#bbb);border-radius:4px;color:var(--jp-ui-font-color1,inherit);" +
+    "font-size:var(--jp-ui-font-size1,13px)";
   const faint = "color:var(--jp-ui-font-color2,#666)";
   box.setAttribute("role", "group");
   const name = part(box, "strong");
@@ -29,6 +27,8 @@ function render({ model, el }) {
   const asked = part(box, "div", "flex-basis:100%");
   const problem = part(box, "div", "flex-basis:100%");
   problem.setAttribute("role", "alert");
+  const gone = part(box, "div", "flex-basis:100%");
+  gone.setAttribute("role", "status");
   let drawn = null;
 
   // Made anew only for another question: a button must not vanish under the pointer because a second has passed.
@@ -78,6 +78,18 @@ function render({ model, el }) {
     stop.title = state.stopping ? "Kill it, without asking" : "Ask it to stop; its locks are freed";
     stop.disabled = false;
     ask(state.question);
+    believe();
+  }
+
+  // What is shown may be long over: it is said of when it is, and nothing is offered.
+  function believe() {
+    const lost = model.get("lost");
+    gone.textContent = lost
+      ? `as of ${new Date(lost).toLocaleTimeString()}: nothing is heard of it since; that is tried again by itself`
+      : "";
+    for (const each of [name, kind, status, what, usage, time, asked]) each.style.opacity = lost ? "0.55" : "";
+    stop.hidden = Boolean(lost);
+    asked.inert = Boolean(lost);
   }
 
   const click = () => {
@@ -87,12 +99,43 @@ function render({ model, el }) {
   stop.addEventListener("click", click);
   model.on("change:state", draw);
   model.on("change:problem", complain);
+  model.on("change:lost", believe);
   draw();
   complain();
-  return () => {
-    model.off("change:state", draw);
-    model.off("change:problem", complain);
+  const mine = {
+    box,
+    focused: null,
+    dispose() {
+      model.off("change:state", draw);
+      model.off("change:problem", complain);
+      model.off("change:lost", believe);
+      box.remove();
+    },
   };
+  box.addEventListener("focusin", (event) => {
+    mine.focused = event.target;
+  });
+  box.addEventListener("focusout", () => {
+    if (box.isConnected) mine.focused = null;
+  });
+  return mine;
 }
 
-export default { render };
+// A front end renders an output anew whenever the kernel brings its picture up to date: then what was shown moves there, as it was.
+export default () => {
+  const all = new Set();
+  return {
+    render({ model, el }) {
+      const homeless = [...all].find((each) => !each.box.isConnected);
+      const mine = homeless || made(model);
+      all.add(mine);
+      el.appendChild(mine.box);
+      if (homeless && homeless.focused && document.activeElement === document.body) homeless.focused.focus();
+      return () => {
+        if (mine.box.parentElement !== el) return;
+        all.delete(mine);
+        mine.dispose();
+      };
+    },
+  };
+};

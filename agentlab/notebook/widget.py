@@ -29,6 +29,9 @@ class AgentWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     problem = traitlets.Unicode("").tag(sync=True)
 
+    lost = traitlets.Float(0.0).tag(sync=True)
+    """ms since the epoch: nothing is heard of it since; 0: all is as it is shown."""
+
     def __init__(self, handle: AgentHandle, row: Row, asked: Sequence[Row] = ()) -> None:
         super().__init__(state=shown(row, asked))
         self._handle = handle
@@ -37,6 +40,10 @@ class AgentWidget(anywidget.AnyWidget):  # type: ignore[misc]
     def take(self, row: Row, asked: Sequence[Row] = ()) -> None:
         if (state := shown(row, asked)) != self.state:
             self.state = state
+
+    def believe(self, lost: float | None) -> None:
+        """lost: s since the epoch, as the feed says it."""
+        self.lost = (lost or 0.0) * 1000
 
     def mimes(self) -> dict[str, Any]:
         """The part of a mime bundle that makes it live."""

@@ -394,6 +394,38 @@ def test_a_live_view_goes_on_after_a_restart(lab: Lab, stage: Stage) -> None:
     until(lambda: lab._feed._task is None)
 
 
+def test_who_watches_hears_when_the_rows_are_lost_and_when_they_are_back(
+    lab: Lab, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[float | None] = []
+    unwatch = lab._feed.watch(lambda tables, lost: told.append(lost))
+    until(lambda: told)
+    assert told[-1] is None
+    before = time.time()
+    stage.stop()
+    until(lambda: told[-1] is not None)
+    assert before <= told[-1] <= time.time()
+    late: list[float | None] = []
+    stop = lab._feed.watch(lambda tables, lost: late.append(lost))
+    until(lambda: late)
+    assert late == [told[-1]], "who comes later is told of when the rows are"
+    stop()
+    stage.start()
+    until(lambda: told[-1] is None)
+
+    async def refuses(*, start: bool = True) -> object:
+        raise agentlab.errors.VersionMismatch("another version")
+
+    with monkeypatch.context() as other:
+        other.setattr(lab._feed._connection, "link", refuses)
+        stage.stop()
+        stage.start()
+        until(lambda: told[-1] is not None)
+        until(lambda: "another version" in caplog.text)
+    until(lambda: told[-1] is None)
+    unwatch()
+
+
 def test_one_live_view_that_fails_does_not_stop_the_others(
     lab: Lab, stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:

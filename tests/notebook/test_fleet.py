@@ -13,6 +13,7 @@ from kernels import SAY, WIDGET, Kernel, of
 
 import agentlab
 from agentlab.client.fleet import Fleet
+from agentlab.client.fleet import bundle as bundle_of
 from agentlab.notebook import fleet
 from agentlab.notebook.display import LiveViews
 from agentlab.testing.stage import Stage
@@ -102,6 +103,62 @@ def test_a_lab_shows_all_its_agents_and_a_click_on_a_stranger_does_nothing(
     assert "0 live of 1 agents" in of(messages, "update_display_data")[-1]["data"]["text/plain"]
 
 
+def trait(name: str, message: dict, model: str) -> object:
+    if message["msg_type"] != "comm_msg" or message["content"]["comm_id"] != model:
+        return None
+    return message["content"]["data"].get("state", {}).get(name)
+
+
+@pytest.mark.usefixtures("bundle")
+def test_while_the_plane_is_gone_its_views_say_of_when_they_are(kernel: Kernel, stage: Stage, tmp_path) -> None:
+    spawned = f"h = lab.spawn('script', name='a', steps={SAY}, workdir={str(tmp_path)!r})"
+    kernel.run(f"import agentlab\nlab = agentlab.connect(start=False)\n{spawned}")
+    puppet = stage.puppet(next(iter(stage.plane.engine.state.agents)))
+    shown = of(kernel.run("display(h, lab)"), "display_data")
+    models = [each["data"][WIDGET]["model_id"] for each in shown]
+    puppet.calls("write", "file:a.txt")
+    kernel.until(lambda m: any(row["what"] for row in state_of(m, models[1]).get("agents", [])))
+    stage.stop()
+    told: dict[str, object] = {}
+
+    def all_told(message: dict) -> bool:
+        told.update({model: lost for model in models if (lost := trait("lost", message, model)) is not None})
+        return len(told) == len(models)
+
+    kernel.until(all_told)
+    assert all(told.values())
+    told.clear()
+    stage.start()
+    kernel.until(all_told)
+    assert not any(told.values())
+    stage.submit_finish(puppet.agent)
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_notebook_that_is_saved_in_the_middle_has_a_picture_with_its_moment(
+    kernel: Kernel, stage: Stage, tmp_path
+) -> None:
+    kernel.run("from agentlab.notebook import display as views\nviews.RENEW = 0.1\nimport agentlab")
+    spawned = f"h = lab.spawn('script', name='a', steps={SAY}, workdir={str(tmp_path)!r})"
+    kernel.run(f"lab = agentlab.connect()\n{spawned}")
+    puppet = stage.puppet(next(iter(stage.plane.engine.state.agents)))
+    shown = of(kernel.run("display(h, lab)"), "display_data")
+    puppet.calls("write", "file:a.txt")
+    kept: dict[str, dict] = {}
+
+    def all_kept(message: dict) -> bool:
+        if message["msg_type"] == "update_display_data" and "write file:a.txt" in str(message["content"]["data"]):
+            kept[message["content"]["transient"]["display_id"]] = message["content"]["data"]
+        return len(kept) == 2
+
+    kernel.until(all_kept)
+    for each in shown:
+        data = kept[each["transient"]["display_id"]]
+        assert data[WIDGET] == each["data"][WIDGET], "it stays live"
+        assert "as of 20" in data["text/html"]
+    puppet.finishes()
+
+
 def test_without_the_script_or_a_run_that_goes_on_there_is_plain_html(stage: Stage, tmp_path, monkeypatch) -> None:
     with agentlab.connect(stage.home, start=False) as lab:
         run = lab.run("story", workdir=tmp_path)
@@ -112,7 +169,7 @@ def test_without_the_script_or_a_run_that_goes_on_there_is_plain_html(stage: Sta
         run.end()
         assert LiveViews().show_fleet(run) is False
         assert "Lab of" in lab._repr_mimebundle_()["text/html"]
-    assert "closed" in str(lab._repr_mimebundle_()) or "Lab" in str(lab._repr_mimebundle_())
+    assert "was closed" in lab._repr_mimebundle_()["text/plain"]
 
 
 def test_a_missing_script_is_explained_once(tmp_path, monkeypatch, caplog) -> None:
@@ -131,6 +188,16 @@ def test_the_room_is_imported_without_the_script(tmp_path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["False", str(tmp_path / "agentlab/notebook/static/fleet.js")], done.stderr
     assert done.stderr.count("make labextension") == 1
+
+
+def test_of_more_agents_than_a_table_has_all_are_counted_and_those_that_live_are_listed() -> None:
+    ended = {"agent": "r/e", "name": "e", "kind": "k", "status": "done", "queued_at": 1}
+    live = {"agent": "r/l", "name": "last", "kind": "k", "status": "waiting", "queued_at": 9}
+    shown = Fleet("t", [*[ended] * 250, live], over=False)
+    state = fleet.state_of(shown)
+    assert (state["total"], state["ended"], state["waiting"], state["more"]) == (251, 250, 1, "and 51 more")
+    assert (len(state["agents"]), state["agents"][0]["name"]) == (200, "last")
+    assert "and 51 more" in bundle_of(shown)["text/html"] and "last" in bundle_of(shown)["text/html"]
 
 
 def test_a_fleet_is_worded_in_short_safe_texts() -> None:

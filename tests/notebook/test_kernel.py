@@ -22,7 +22,7 @@ def test_a_handle_is_shown_live_and_ends_as_static_html(kernel: Kernel, stage: S
     assert "<script" not in shown["data"]["text/html"]
     model = shown["data"][WIDGET]["model_id"]
     opened = [m for m in messages if m["msg_type"] == "comm_open" and m["content"]["comm_id"] == model]
-    assert "export default { render }" in opened[0]["content"]["data"]["state"]["_esm"]
+    assert "export default" in opened[0]["content"]["data"]["state"]["_esm"]
 
     puppet = stage.puppet(only_agent(stage))
     puppet.calls("write", "file:a.txt")

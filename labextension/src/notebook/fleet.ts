@@ -22,7 +22,11 @@ interface IAgent {
 interface IState {
   readonly title: string;
   readonly note: string;
+  /** Of all agents: `agents` are those that there is room for, `more` says how many others there are. */
+  readonly total: number;
   readonly ended: number;
+  readonly waiting: number;
+  readonly more: string;
   readonly agents: readonly IAgent[];
 }
 
@@ -33,6 +37,8 @@ interface IPicture {
 
 interface IModel {
   get(name: 'state'): IState;
+  /** ms since the epoch: nothing is heard of the agents since; 0: all is as it is shown. */
+  get(name: 'lost'): number;
   get(name: 'picture'): IPicture | null;
   get(name: 'spans'): DataView | null;
   on(name: string, call: () => void): void;
@@ -55,6 +61,7 @@ const CSS = `
 .agentlab-fleet button.agentlab-stop { font: inherit; font-size: 12px; color: inherit; background: none; cursor: pointer; padding: 1px 8px; border-radius: 3px;
   border: 1px solid var(--jp-border-color1, rgba(128,128,128,.6)); white-space: nowrap; }
 .agentlab-fleet button.agentlab-stop:disabled { opacity: .5; cursor: default; }
+.agentlab-fleet.agentlab-lost :is(.agentlab-fleet-rows, .agentlab-timeline, progress) { opacity: .55; }
 .agentlab-fleet-note { padding: 4px 10px 6px; border-top: 1px solid var(--jp-border-color3, rgba(128,128,128,.25)); }
 .agentlab-fleet .agentlab-timeline { border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.4)); resize: vertical; overflow: hidden; }
 `;
@@ -77,6 +84,7 @@ class Fleet {
   private readonly _progress: HTMLProgressElement;
   private readonly _said: HTMLElement;
   private readonly _body: HTMLElement;
+  private readonly _more: HTMLElement;
   private readonly _note: HTMLElement;
   private readonly _rows = new Map<string, { row: HTMLTableRowElement; cells: HTMLElement[]; stop: HTMLButtonElement; asked: string }>();
 
@@ -93,6 +101,7 @@ class Fleet {
     const names = part(part(table, 'thead'), 'tr');
     COLUMNS.forEach(column => part(names, 'th', '', column).setAttribute('scope', 'col'));
     this._body = part(table, 'tbody');
+    this._more = part(box, 'div', 'agentlab-fleet-note agentlab-faint');
     this._note = part(box, 'div', 'agentlab-fleet-note agentlab-faint');
   }
 
@@ -101,19 +110,25 @@ class Fleet {
     return this._note;
   }
 
-  show(state: IState): void {
-    const { agents, ended } = state;
+  /** `lost`: since when nothing is heard, ms; then what may be long over is pale, says of when it is, and offers nothing. */
+  show(state: IState, lost: number): void {
+    const { agents, ended, total, waiting } = state;
     this._title.textContent = state.title;
-    this._progress.max = Math.max(agents.length, 1);
+    this._progress.max = Math.max(total, 1);
     this._progress.value = ended;
     this._progress.setAttribute('aria-label', 'agents that have ended');
-    this._progress.hidden = agents.length === 0;
-    const waiting = agents.filter(agent => agent.status === 'waiting').length;
-    const words = `${ended} of ${agents.length} ended${waiting ? `, ${waiting} waiting` : ''}`;
+    this._progress.hidden = total === 0;
+    const counts = `${ended} of ${total} ended${waiting ? `, ${waiting} waiting` : ''}`;
+    const words = lost
+      ? `${counts}, as of ${new Date(lost).toLocaleTimeString()}: nothing is heard of them since; that is tried again by itself`
+      : counts;
     if (this._said.textContent !== words) {
       this._said.textContent = words; // screen readers say it again only when it is new
     }
-    this._note.textContent = state.note;
+    this._more.textContent = state.more;
+    this._more.hidden = !state.more;
+    this._note.textContent = lost ? '' : state.note;
+    this._note.hidden = Boolean(lost);
     const there = new Set(agents.map(agent => agent.key));
     for (const [key, { row }] of this._rows) {
       if (!there.has(key)) {
@@ -121,10 +136,10 @@ class Fleet {
         this._rows.delete(key);
       }
     }
-    agents.forEach((agent, place) => this._line(agent, place));
+    agents.forEach((agent, place) => this._line(agent, place, !lost));
   }
 
-  private _line(agent: IAgent, place: number): void {
+  private _line(agent: IAgent, place: number, able: boolean): void {
     const known = this._rows.get(agent.key) ?? this._make(agent.key);
     const { row, cells, stop } = known;
     const texts = [agent.name, agent.kind, `${agent.icon} ${agent.status}`, agent.what, agent.holds, agent.usage, agent.time];
@@ -134,7 +149,7 @@ class Fleet {
       }
     });
     const now = agent.status === 'stopping';
-    stop.hidden = !agent.live;
+    stop.hidden = !agent.live || !able;
     stop.textContent = now ? 'Stop now' : 'Stop';
     stop.title = now ? 'Kill it, without asking' : 'Ask it to stop; its locks are freed';
     stop.setAttribute('aria-label', `${stop.textContent} ${agent.name}`);
@@ -172,17 +187,50 @@ function bufferOf(view: DataView): ArrayBuffer {
   return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer;
 }
 
-/** What anywidget calls for each place where the widget is shown. Returns how to take it away. */
-export function render({ model, el }: { model: IModel; el: HTMLElement }): () => void {
-  const box = part(el, 'div', 'agentlab-fleet');
+/** One picture of a widget. */
+interface IShown {
+  readonly box: HTMLElement;
+  readonly dispose: () => void;
+  focused: HTMLElement | null;
+}
+
+/**
+ * What anywidget calls for each widget. `render` is for each place where it is shown, and returns how to take it away. A front end
+ * renders an output anew whenever the kernel brings its picture up to date: then what was shown moves there, as it was.
+ */
+export default function widget(): { render: (to: { model: IModel; el: HTMLElement }) => () => void } {
+  const all = new Set<IShown>();
+  return {
+    render: ({ model, el }) => {
+      const homeless = [...all].find(each => !each.box.isConnected);
+      const mine = homeless ?? made(model);
+      all.add(mine);
+      el.appendChild(mine.box);
+      if (homeless?.focused && (document.activeElement ?? document.body) === document.body) {
+        homeless.focused.focus();
+      }
+      return () => {
+        if (mine.box.parentElement === el) {
+          all.delete(mine);
+          mine.dispose();
+        }
+      };
+    }
+  };
+}
+
+function made(model: IModel): IShown {
+  const box = document.createElement('div');
+  box.className = 'agentlab-fleet';
   part(box, 'style').textContent = CSS;
   box.setAttribute('role', 'group');
   const fleet = new Fleet(box, (agent, now) => model.send({ do: now ? 'stop now' : 'stop', agent: agent.key }));
   let timeline: Timeline | null = null;
   const state = () => {
-    const shown = model.get('state');
+    const [shown, lost] = [model.get('state'), model.get('lost')];
     box.setAttribute('aria-label', shown.title);
-    fleet.show(shown);
+    box.classList.toggle('agentlab-lost', Boolean(lost));
+    fleet.show(shown, lost);
   };
   const picture = () => {
     const [told, spans] = [model.get('picture'), model.get('spans')];
@@ -198,15 +246,24 @@ export function render({ model, el }: { model: IModel; el: HTMLElement }): () =>
       timeline.node.style.height = `${Math.min(Math.max(60 + 62 * told.lanes.length, LEAST), MOST)}px`;
     }
   };
-  const changes: [string, () => void][] = [['change:state', state], ['change:spans', picture]];
+  const changes: [string, () => void][] = [['change:state', state], ['change:lost', state], ['change:spans', picture]];
   changes.forEach(([name, call]) => model.on(name, call));
+  const mine: IShown = {
+    box,
+    focused: null,
+    dispose: () => {
+      changes.forEach(([name, call]) => model.off(name, call));
+      timeline?.dispose();
+      box.remove();
+    }
+  };
+  box.addEventListener('focusin', event => (mine.focused = event.target as HTMLElement));
+  box.addEventListener('focusout', () => {
+    if (box.isConnected) {
+      mine.focused = null; // somebody left; what is only taken off the page comes back
+    }
+  });
   state();
   picture();
-  return () => {
-    changes.forEach(([name, call]) => model.off(name, call));
-    timeline?.dispose();
-    box.remove();
-  };
+  return mine;
 }
-
-export default { render };

@@ -1,11 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { render } from '../../src/notebook/fleet';
+import widget from '../../src/notebook/fleet';
 import { unpack } from '../../src/timeline/spans';
 
 HTMLCanvasElement.prototype.getContext = () => null;
 
-type State = Parameters<typeof render>[0]['model'] extends { get(name: 'state'): infer S } ? S : never;
+type Render = ReturnType<typeof widget>['render'];
+type State = Parameters<Render>[0]['model'] extends { get(name: 'state'): infer S } ? S : never;
 
 /** A kernel's half of the widget. */
 class Model {
@@ -45,7 +46,11 @@ const agent = (name: string, more: object = {}) => ({
 });
 
 const state = (...agents: object[]) =>
-  ({ title: 'Run r', note: '%agent stop NAME does the same', ended: agents.filter(each => !(each as { live: boolean }).live).length, agents }) as unknown as State;
+  ({
+    title: 'Run r', note: '%agent stop NAME does the same', total: agents.length, more: '',
+    ended: agents.filter(each => !(each as { live: boolean }).live).length,
+    waiting: agents.filter(each => (each as { status: string }).status === 'waiting').length, agents
+  }) as unknown as State;
 
 /** The columns of two spans, as the kernel packs them. */
 function packed(): DataView {
@@ -59,9 +64,19 @@ function packed(): DataView {
 
 afterEach(() => document.body.replaceChildren());
 
+/** As anywidget hands it over: another object each time. */
+const proxied = (model: Model) => ({
+  get: (name: string) => model.get(name), send: (message: unknown) => model.send(message),
+  on: (name: string, call: () => void) => model.on(name, call), off: (name: string, call: () => void) => model.off(name, call)
+});
+
+const widgets = new WeakMap<Model, ReturnType<typeof widget>>();
+
 function shown(model: Model): { el: HTMLElement; undo: () => void } {
   const el = document.body.appendChild(document.createElement('div'));
-  return { el, undo: render({ model: model as never, el }) };
+  const made = widgets.get(model) ?? widget();
+  widgets.set(model, made);
+  return { el, undo: made.render({ model: proxied(model) as never, el }) };
 }
 
 describe('the widget of a fleet', () => {
@@ -96,6 +111,46 @@ describe('the widget of a fleet', () => {
     model.set('state', state(agent('bob')));
     expect(rows()).toEqual([bob]);
     expect(document.activeElement).toBe(button);
+  });
+
+  it('says of when it is while nothing is heard, offers no stop, and comes back by itself', () => {
+    const model = new Model({ state: state(agent('ann')), picture: null, spans: null, lost: 0 });
+    const { el } = shown(model);
+    const button = el.querySelector<HTMLButtonElement>('button.agentlab-stop')!;
+    const lost = new Date(2026, 0, 2, 3, 4, 5);
+    model.set('lost', lost.getTime());
+    expect(el.querySelector('[aria-live]')!.textContent).toContain(`as of ${lost.toLocaleTimeString()}`);
+    expect([button.hidden, el.querySelector('.agentlab-lost .agentlab-fleet-rows') !== null]).toEqual([true, true]);
+    model.set('lost', 0);
+    expect(el.querySelector('[aria-live]')!.textContent).toBe('0 of 1 ended');
+    expect([button.hidden, el.querySelector('.agentlab-lost')]).toEqual([false, null]);
+  });
+
+  it('counts all agents, and says how many are not listed', () => {
+    const many = { ...(state(agent('ann')) as object), total: 251, ended: 250, waiting: 3, more: 'and 250 more' } as unknown as State;
+    const { el } = shown(new Model({ state: many, picture: null, spans: null, lost: 0 }));
+    expect(el.querySelector('[aria-live]')!.textContent).toBe('250 of 251 ended, 3 waiting');
+    expect(el.querySelector('progress')!.max).toBe(251);
+    expect(el.textContent).toContain('and 250 more');
+  });
+
+  it('is the same, with its focus, when its output is rendered again, and another one beside it', () => {
+    const model = new Model({ state: state(agent('ann')), picture: null, spans: null, lost: 0 });
+    const first = shown(model);
+    const box = first.el.firstElementChild!;
+    const button = first.el.querySelector('button')!;
+    button.focus();
+    first.el.remove();
+    const second = shown(model);
+    expect(second.el.firstElementChild).toBe(box);
+    expect(document.activeElement).toBe(button);
+    const beside = shown(model);
+    expect(beside.el.firstElementChild).not.toBe(box);
+    first.undo(); // late: it is elsewhere by now
+    expect(second.el.firstElementChild).toBe(box);
+    second.undo();
+    beside.undo();
+    expect(model.heard).toBe(0);
   });
 
   it('sets every text as text', () => {

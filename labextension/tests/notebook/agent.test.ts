@@ -1,0 +1,50 @@
+import { afterEach, expect, test } from 'vitest';
+
+// @ts-expect-error: plain JavaScript, as anywidget loads it
+import widget from '../../../agentlab/notebook/widget.js';
+
+const STATE = { name: 'ann', kind: 'script', icon: '▶', status: 'running', what: '', usage: '', time: '', stopping: false, question: null };
+
+/** A kernel's half of the widget. */
+function model(traits: Record<string, unknown>) {
+  const heard = new Map<string, Set<() => void>>();
+  return {
+    get: (name: string) => traits[name],
+    on: (name: string, call: () => void) => heard.set(name, (heard.get(name) ?? new Set()).add(call)),
+    off: (name: string, call: () => void) => heard.get(name)?.delete(call),
+    send: () => undefined,
+    set: (name: string, value: unknown) => {
+      traits[name] = value;
+      heard.get(`change:${name}`)?.forEach(call => call());
+    }
+  };
+}
+
+const place = () => document.body.appendChild(document.createElement('div'));
+
+afterEach(() => document.body.replaceChildren());
+
+test('the view of an agent says of when it is while nothing is heard, and offers nothing', () => {
+  const told = model({ state: STATE, problem: '', lost: 0 });
+  const el = place();
+  widget().render({ model: told, el });
+  const stop = el.querySelector('button')!;
+  expect([stop.hidden, el.textContent]).toEqual([false, expect.not.stringContaining('as of')]);
+  const lost = new Date(2026, 0, 2, 3, 4, 5);
+  told.set('lost', lost.getTime());
+  expect([stop.hidden, el.textContent]).toEqual([true, expect.stringContaining(`as of ${lost.toLocaleTimeString()}`)]);
+  told.set('lost', 0);
+  expect([stop.hidden, el.textContent]).toEqual([false, expect.not.stringContaining('as of')]);
+});
+
+test('an output that is rendered again shows the same view, with its focus', () => {
+  const { render } = widget();
+  const told = model({ state: STATE, problem: '', lost: 0 });
+  const [first, second] = [place(), place()];
+  render({ model: told, el: first });
+  const stop = first.querySelector('button')!;
+  stop.focus();
+  first.remove();
+  render({ model: told, el: second });
+  expect([second.contains(stop), document.activeElement]).toEqual([true, stop]);
+});

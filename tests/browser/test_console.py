@@ -102,5 +102,38 @@ def test_what_is_shown_becomes_a_data_frame_in_a_notebook(console: Lab, run: age
 
 def test_a_run_that_does_not_exist_is_said(page: Lab) -> None:
     page.run("agentlab:open-run", {"run_id": "no-such-run"})
-    page.console.get_by_text("no-such-run").first.wait_for()
-    assert "agentlab" in page.console.inner_text() or "run" in page.console.inner_text()
+    alert = page.console.get_by_role("alert")
+    expect(alert).to_contain_text("The log has no run 'no-such-run'")
+    expect(alert).to_contain_text("It may have been deleted")
+    expect(page.console.locator(".jp-agentlab-run-badge")).to_have_text(re.compile("not here"))
+
+
+def test_nothing_looks_alive_when_the_plane_was_stopped_while_an_agent_worked(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    run = lab.run(f"busy-{work.name[-8:]}", workdir=work)
+    run.spawn("script", name="ann", steps=[{"run": ["sleep", "600"]}, {"say": "end"}])
+    page.agent("ann").locator(".jp-agentlab-word-running").wait_for()
+    page.run("agentlab:open-run", {"run_id": run.run_id})
+    badge = page.console.locator(".jp-agentlab-run-badge")
+    expect(badge).to_have_text(re.compile("live"))
+    pane = page.console.locator(".jp-agentlab-run-pane")
+    tab(page, "Output")
+    expect(pane).to_contain_text("▶ running")
+    tab(page, "State")
+    expect(pane).to_contain_text("running")
+    expect(pane.locator(".jp-mod-stale")).to_have_count(0)
+
+    agentlab.discovery.stop(page.server.home, force=True)
+
+    expect(badge).to_have_text(re.compile("connection lost"))
+    expect(pane.locator(".jp-mod-stale")).to_contain_text("ann")
+    tab(page, "Output")
+    expect(pane).to_contain_text("ran when last heard of")
+    expect(pane).not_to_contain_text("▶ running")
+
+    agentlab.discovery.ensure(page.server.home)
+
+    expect(badge).to_have_text(re.compile("live|failed|cancelled|done"))
+    tab(page, "State")
+    expect(pane.locator(".jp-mod-stale")).to_have_count(0)

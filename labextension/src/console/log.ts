@@ -9,7 +9,10 @@ export interface IProcess {
   readonly start: number;
   readonly command: string;
   readonly outputs: number[];
+  /** Where it says how it ended; null: nothing does. */
   exit: number | null;
+  /** Where its agent or its run ended while it had not: it went with them, unsaid. */
+  left: number | null;
 }
 
 /** Seqs that are missing: [first, last]. */
@@ -42,6 +45,7 @@ export class EventLog {
   readonly handoffs: number[] = [];
   readonly processes: IProcess[] = [];
   private readonly _processOf = new Map<string, IProcess>();
+  private readonly _running = new Set<IProcess>();
 
   get length(): number {
     return this.events.length;
@@ -147,9 +151,10 @@ export class EventLog {
         break;
       case 'proc.start': {
         const process = {
-          id: text(body, 'proc'), actor: event.actor, start: index, command: command(texts(body, 'argv')), outputs: [], exit: null
+          id: text(body, 'proc'), actor: event.actor, start: index, command: command(texts(body, 'argv')), outputs: [], exit: null, left: null
         };
         this.processes.push(process);
+        this._running.add(process);
         this._processOf.set(processKey(event), process);
         break;
       }
@@ -160,8 +165,25 @@ export class EventLog {
         const process = this.processOf(event);
         if (process) {
           process.exit = index;
+          this._running.delete(process);
         }
         break;
+      }
+      case 'agent.end':
+        this._leave(index, process => process.actor === event.actor);
+        break;
+      case 'run.end':
+        this._leave(index, () => true);
+        break;
+    }
+  }
+
+  /** A runner that is killed tells of no exit: what it had started ends with it. */
+  private _leave(index: number, goes: (process: IProcess) => boolean): void {
+    for (const process of this._running) {
+      if (goes(process)) {
+        process.left = index;
+        this._running.delete(process);
       }
     }
   }
@@ -169,11 +191,19 @@ export class EventLog {
 
 const processKey = (event: IEvent): string => `${event.actor} ${text(event.body, 'proc')}`;
 
-/** What became of a process after `count` events, in words: 'running', 'exit 1', 'signal 9'. */
-export function processEnd(log: EventLog, process: IProcess, count: number): string {
-  if (process.exit === null || process.exit >= count) {
-    return 'running';
+/** What became of a process. `left`: it ended with its agent or its run, and nothing says how. */
+export type ProcessEnd =
+  | { readonly how: 'running' }
+  | { readonly how: 'left' }
+  | { readonly how: 'exit'; readonly code: number }
+  | { readonly how: 'signal'; readonly signal: number };
+
+/** What had become of a process after `count` events. */
+export function processEnd(log: EventLog, process: IProcess, count: number): ProcessEnd {
+  const { exit, left } = process;
+  if (exit !== null && exit < count) {
+    const { body } = log.events[exit]!;
+    return typeof body.signal === 'number' ? { how: 'signal', signal: body.signal } : { how: 'exit', code: number(body, 'code') };
   }
-  const { body } = log.events[process.exit]!;
-  return typeof body.signal === 'number' ? `signal ${body.signal}` : `exit ${number(body, 'code')}`;
+  return { how: left !== null && left < count ? 'left' : 'running' };
 }

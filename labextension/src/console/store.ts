@@ -39,6 +39,8 @@ export class RunStore {
   change: number | null = null;
   momentProblem: IProblem | null = null;
   private _moment: IMoment | null = null;
+  private _lastLive: (IMoment & { readonly of: Tables }) | null = null;
+  private _believed = true; // whether the rows of the model came as they happened
   private readonly _moments: Moments;
   private readonly _loader: Loader;
   private readonly _unlisten: () => void;
@@ -61,10 +63,11 @@ export class RunStore {
       },
       error => {
         this.momentProblem = problemIn(error);
+        this._loader.doubt(); // the run itself may be gone
         this.changed.emit();
       }
     );
-    const heard = () => this.cursor === null && this.changed.emit();
+    const heard = () => this._heard();
     model?.changed.connect(heard);
     this._unlisten = () => void model?.changed.disconnect(heard);
   }
@@ -132,27 +135,63 @@ export class RunStore {
     this.changed.emit();
   }
 
+  /** Whether what is shown at the end is so now: it comes as it happens, or nothing comes any more. */
+  get isCurrent(): boolean {
+    return !['loading', 'lost', 'gone', 'failed'].includes(this.stage.name);
+  }
+
   /** The rows at the cursor. `seq` says of which event they are: it may be behind for a moment. null: not here yet. */
   get moment(): IMoment | null {
-    return this.cursor === null ? (this._liveRows() ?? this._moment) : this._moment;
+    const moment = this._moment;
+    if (this.cursor !== null) {
+      return moment;
+    }
+    return this._liveRows() ?? (moment?.seq === this.log.lastSeq ? moment : (this._lastLive ?? (this.isCurrent ? moment : null)));
   }
 
-  /** Whether the rows are those of the cursor. */
+  /** Whether the rows are those of the cursor. What has happened stays so; of the end only what still comes tells. */
   get momentIsCurrent(): boolean {
-    return this.moment !== null && (this.moment.seq === this.at || (this.cursor === null && this._liveRows() !== null));
+    if (this.cursor === null && this.stage.name !== 'ended' && !this.isCurrent) {
+      return false;
+    }
+    const { moment } = this;
+    return moment !== null && (moment === this._lastLive && this.cursor === null ? this._believes : moment.seq === this.at);
   }
 
+  /** The rows of the model as of now, while the run goes on and the model knows it. They are kept when either ends. */
   private _liveRows(): IMoment | null {
     const { model } = this._options;
     const tables = model?.view.tables;
-    if (!tables || this.stage.name !== 'live' || !tables.get('runs')?.has(this.run)) {
+    if (!tables || !isOpen(this.stage) || !tables.get('runs')?.has(this.run)) {
       return null;
     }
-    return { seq: this.log.lastSeq, tables: ofRun(tables, this.run) };
+    if (this._lastLive?.of !== tables || this._lastLive.seq !== this.log.lastSeq) {
+      this._lastLive = { seq: this.log.lastSeq, tables: ofRun(tables, this.run), of: tables };
+    }
+    return this._lastLive;
+  }
+
+  private get _believes(): boolean {
+    const link = this._options.model?.view.link.state;
+    return isOpen(this.stage) && (link === 'live' || link === 'polling');
+  }
+
+  /** The model has other rows, or comes by them in another way. */
+  private _heard(): void {
+    const believed = this._options.model?.view.link.state !== 'offline';
+    if (this._believed && !believed) {
+      this._loader.doubt(); // it has learnt that the plane is away: the stream of events may not know yet
+    }
+    this._believed = believed;
+    if (this.cursor === null) {
+      this.changed.emit();
+    }
   }
 
   private _wantMoment(): void {
-    if (this.log.length && !(this.cursor === null && this._liveRows())) {
+    this.momentProblem = null;
+    const comes = this.cursor === null && (!this.isCurrent || this._liveRows() !== null);
+    if (this.log.length && !comes) {
       this._moments.want(this.at);
     }
   }
@@ -219,20 +258,24 @@ export class RunStore {
   // --- what comes --------------------------------------------------------------------------------------------
 
   private _grew(): void {
-    if (this.cursor === null && this.stage.name === 'live') {
+    if (this.cursor === null && isOpen(this.stage)) {
       this._wantMoment();
     }
     this._search();
   }
 
   private _setStage(stage: Stage): void {
+    this._liveRows(); // the last of them are kept
     this.stage = stage;
-    if (stage.name === 'ended' || stage.name === 'live') {
+    if (stage.name === 'ended' || isOpen(stage)) {
       this._wantMoment();
     }
     this.changed.emit();
   }
 }
+
+/** Whether the run goes on and is followed. */
+export const isOpen = (stage: Stage): boolean => stage.name === 'live' || stage.name === 'polling';
 
 const TABLES = ['runs', 'agents', 'tasks', 'locks', 'approvals', 'artifacts'] as const;
 

@@ -144,6 +144,28 @@ describe('the filter', () => {
   });
 });
 
+describe('a process', () => {
+  const end = (log: EventLog, count = log.length) => log.processes.map(each => processEnd(log, each, count).how);
+
+  it('of which nothing says that it ended goes with its agent, and with the run', () => {
+    const pen = new Pen();
+    pen.put('ann', { type: 'proc.start', proc: 'p1', argv: ['sleep', '9'] });
+    pen.put('ben', { type: 'proc.start', proc: 'p1', argv: ['sleep', '9'] });
+    pen.put('ann', { type: 'agent.end' }, { status: 'failed' });
+    pen.put('user:me', { type: 'run.end' }, { status: 'failed' });
+    const log = logOf(pen);
+    expect([2, 3, 4].map(count => end(log, count))).toEqual([['running', 'running'], ['left', 'running'], ['left', 'left']]);
+  });
+
+  it('that said how it ended has ended so, whatever its agent did later', () => {
+    const pen = new Pen();
+    pen.put('ann', { type: 'proc.start', proc: 'p1', argv: ['false'] });
+    pen.put('ann', { type: 'proc.exit', proc: 'p1', signal: 9 });
+    pen.put('ann', { type: 'agent.end' }, { status: 'done' });
+    expect(end(logOf(pen))).toEqual(['signal']);
+  });
+});
+
 describe('the output', () => {
   function printed(...data: [string, number?][]): { log: EventLog; output: Output } {
     const pen = new Pen();
@@ -171,9 +193,9 @@ describe('the output', () => {
   it('is what had been printed at the cursor, and has an end only after it', () => {
     const { log, output } = printed(['one\n'], ['two\n']);
     expect(output.take(2)).toBe(true);
-    expect([output.lines.length, processEnd(log, log.processes[0]!, 2)]).toEqual([1, 'running']);
+    expect([output.lines.length, processEnd(log, log.processes[0]!, 2)]).toEqual([1, { how: 'running' }]);
     expect(output.take(4)).toBe(true);
-    expect([output.lines.length, processEnd(log, log.processes[0]!, 4)]).toEqual([2, 'exit 2']);
+    expect([output.lines.length, processEnd(log, log.processes[0]!, 4)]).toEqual([2, { how: 'exit', code: 2 }]);
     expect(output.take(2)).toBe(false);
   });
 });

@@ -43,7 +43,8 @@ describe('a store', () => {
     const gateway = new RunGateway(events.slice(0, 100));
     gateway.status = 'open';
     const store = storeOf(gateway);
-    await until(() => store.stage.name === 'live');
+    await gateway.opened(1);
+    expect(store.stage.name).toBe('live');
     expect(gateway.last.path).toBe('api/runs/r1/stream?since=100');
     gateway.last.say({ type: 'events', events: events.slice(98, 120) });
     expect([store.log.length, store.log.gaps]).toEqual([120, []]);
@@ -56,12 +57,13 @@ describe('a store', () => {
     const gateway = new RunGateway(events.slice(0, 100));
     gateway.status = 'open';
     const store = storeOf(gateway);
-    await until(() => store.stage.name === 'live');
+    await gateway.opened(1);
     gateway.events.push(...events.slice(100));
     gateway.last.cut();
     expect(store.stage.name).toBe('lost');
     expect(store.log.length).toBe(100);
-    await until(() => store.stage.name === 'live');
+    await gateway.opened(2);
+    expect(store.stage.name).toBe('live');
     expect([store.log.length, gateway.sockets.length, gateway.last.path]).toEqual([130, 2, 'api/runs/r1/stream?since=130']);
   });
 

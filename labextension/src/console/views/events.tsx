@@ -5,6 +5,7 @@ import { timeText } from '../../timeline/viewport';
 import { line } from '../../timeline/visible';
 import { isFiltering, NO_FILTER, type IFilter } from '../filter';
 import { say } from '../say';
+import { isOpen } from '../store';
 import { useConsole, useStore } from './context';
 import { Rows } from './rows';
 
@@ -27,7 +28,7 @@ export function EventsView(): JSX.Element {
         )}
       </div>
       <Rows
-        count={count} height={22} label={trans.__('Events')} current={current} tail={store.cursor === null && store.stage.name === 'live' && current < 0}
+        count={count} height={22} label={trans.__('Events')} current={current} tail={store.cursor === null && isOpen(store.stage) && current < 0}
         onMove={index => store.select(log.seq.at(indexes[index]!))}
         onOpen={index => store.setCursor(log.seq.at(indexes[index]!))}
         render={index => <EventRow index={indexes[index]!} />}

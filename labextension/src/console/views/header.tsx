@@ -3,6 +3,7 @@ import * as React from 'react';
 import { durationText } from '../../timeline/viewport';
 import { line } from '../../timeline/visible';
 import { text } from '../../timeline/events';
+import { stateWord } from '../words';
 import { useConsole, useStore } from './context';
 
 /** Which run this is, how it is, and what can be done with all of it. */
@@ -31,20 +32,24 @@ export function Header(): JSX.Element {
   );
 }
 
-function Badge(): JSX.Element {
+/** How far the run has come to this browser, in a word. */
+export function Badge(): JSX.Element {
   const { trans } = useConsole();
   const { stage, log } = useStore();
-  const ended = log.events[log.length - 1]?.body.type === 'run.end' ? log.events[log.length - 1]!.status : '';
+  const last = log.events[log.length - 1];
+  const ended = stage.name === 'ended' && last?.body.type === 'run.end' ? (last.status ?? '') : '';
   const words: Record<typeof stage.name, [string, string]> = {
     loading: ['…', stage.name === 'loading' && stage.total ? trans.__('loading %1 %', Math.round((100 * log.length) / stage.total)) : trans.__('loading')],
     live: ['●', trans.__('live')],
-    ended: [ended === 'failed' ? '✗' : ended === 'cancelled' ? '⊘' : '✓', ended ? trans.__(ended) : trans.__('ended')],
+    polling: ['◔', trans.__('every few seconds')],
+    ended: [ended === 'failed' ? '✗' : ended === 'cancelled' ? '⊘' : '✓', ended ? stateWord(trans, ended) : trans.__('ended')],
     lost: ['⚡', trans.__('connection lost')],
+    gone: ['✗', trans.__('deleted')],
     failed: ['✗', trans.__('not here')]
   };
   const [icon, word] = words[stage.name];
   return (
-    <span className={`jp-agentlab-run-badge jp-mod-${ended || stage.name}`} role="status">
+    <span className={`jp-agentlab-run-badge jp-mod-${['failed', 'cancelled'].includes(ended) ? ended : stage.name}`} role="status">
       <span aria-hidden="true">{icon}</span> {word}
     </span>
   );
@@ -67,13 +72,26 @@ export function Problems(): JSX.Element | null {
       message: `${stage.problem.message} ${trans.__('What is shown ends with event %1.', log.lastSeq)}`,
       next: stage.problem.next || trans.__('It is tried again by itself.'), again: true
     });
+  } else if (stage.name === 'gone') {
+    said.push({
+      message: trans.__('The run %1 is not in the log any more: it was deleted. %2', store.run, stage.problem.message),
+      next: trans.__('What had come to this browser stays until this is closed; contents of files may be gone.'), again: true
+    });
   }
   if (store.momentProblem) {
     said.push({ message: trans.__('The rows at this moment cannot be had: %1', store.momentProblem.message), next: store.momentProblem.next });
   }
   if (log.gaps.length) {
     const gaps = log.gaps.slice(0, 3).map(([a, b]) => (a === b ? `${a}` : `${a}–${b}`)).join(', ');
-    said.push({ message: trans.__('Events are missing: %1.', gaps), next: trans.__('What follows is shown as it is; close and open the run to fetch all of it again.') });
+    said.push({ message: trans.__('Events are missing: %1.', gaps), next: trans.__('The log does not have them either; what follows is shown as it is.') });
+  }
+  const calm = stage.name === 'polling' && !said.length ? stage.problem : null;
+  if (calm) {
+    return (
+      <div className="jp-agentlab-run-problems" role="status">
+        <p>{line(calm.message, 400)} <span className="jp-agentlab-run-faint">{line(calm.next, 400)}</span></p>
+      </div>
+    );
   }
   return said.length ? (
     <div className="jp-agentlab-run-problems" role="alert">

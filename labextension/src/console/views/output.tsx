@@ -3,6 +3,7 @@ import * as React from 'react';
 import { line } from '../../timeline/visible';
 import { processEnd } from '../log';
 import { Output } from '../lines';
+import { endedBadly, endWords } from '../words';
 import { useConsole, useStore } from './context';
 import { Rows } from './rows';
 
@@ -24,9 +25,9 @@ export function OutputView(): JSX.Element {
             const each = processes[index]!;
             const end = processEnd(log, each, store.count);
             return (
-              <span className={`jp-agentlab-run-process${end === 'exit 0' || end === 'running' ? '' : ' jp-mod-bad'}`}>
+              <span className={`jp-agentlab-run-process${endedBadly(end) ? ' jp-mod-bad' : ''}`}>
                 <code>{line(each.command, 120)}</code>
-                <span className="jp-agentlab-run-faint">{line(each.actor, 40)} · {end === 'running' ? `▶ ${trans.__('running')}` : end === 'exit 0' ? '✓ exit 0' : `✗ ${end}`}</span>
+                <span className="jp-agentlab-run-faint">{line(each.actor, 40)} · {endWords(trans, end, store.cursor !== null || store.isCurrent)}</span>
               </span>
             );
           }}
@@ -57,7 +58,7 @@ function Text({ output: fresh }: { output: Output }): JSX.Element {
   return (
     <div className="jp-agentlab-run-output">
       <Rows
-        count={shownLines ? shownLines.length : lines.length} height={18} label={trans.__('Output of %1', output.process.command.slice(0, 80))} current={current}
+        count={shownLines ? shownLines.length : lines.length} height={18} label={trans.__('Output of %1', line(output.process.command, 80))} current={current}
         tail={store.cursor === null && current < 0}
         onMove={shownLines ? undefined : index => store.select(lines[index]!.seq)}
         render={index => {

@@ -2,6 +2,7 @@ import * as React from 'react';
 
 import { timeText } from '../../timeline/viewport';
 import { SPEEDS, type Stride } from '../player';
+import { isOpen } from '../store';
 import { useConsole, useStore } from './context';
 
 /** From now to any moment of the run: a slider, steps, and a film. */
@@ -9,7 +10,7 @@ export function Scrubber(): JSX.Element {
   const { trans } = useConsole();
   const store = useStore();
   const { log, player, cursor } = store;
-  const live = store.stage.name === 'live';
+  const live = isOpen(store.stage);
   const at = store.at;
   const strides: [Stride, string][] = [
     ['event', trans.__('event')],

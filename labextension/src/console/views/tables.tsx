@@ -4,6 +4,7 @@ import type { IAgentRow, ILockRow } from '../../model/wire';
 import { number, ownerName, text } from '../../timeline/events';
 import { line } from '../../timeline/visible';
 import { rowsOfRun } from '../moments';
+import { stateWord } from '../words';
 import { useConsole, useStore } from './context';
 
 interface ITaskRow {
@@ -116,7 +117,7 @@ const SIGNS: Readonly<Record<string, string>> = {
 
 function Status({ word }: { word: string }): JSX.Element {
   const { trans } = useConsole();
-  return <span className={`jp-agentlab-run-status jp-mod-${word}`}><span aria-hidden="true">{SIGNS[word] ?? '•'}</span> {trans.__(word)}</span>;
+  return <span className={`jp-agentlab-run-status jp-mod-${word}`}><span aria-hidden="true">{SIGNS[word] ?? '•'}</span> {stateWord(trans, word)}</span>;
 }
 
 /** What agents declared as their outputs, as far as the cursor. */
@@ -164,14 +165,20 @@ function Text({ name, text: content }: { name: string; text: string }): JSX.Elem
 
 /** Rows of another moment than the cursor's are shown, but pale. */
 function Stale({ children }: { children: React.ReactNode }): JSX.Element {
+  const { trans } = useConsole();
   const store = useStore();
-  const stale = !store.momentIsCurrent || store.stage.name === 'lost';
-  return <div className={`jp-agentlab-run-scroll${stale ? ' jp-mod-stale' : ''}`} aria-busy={stale} tabIndex={0}>{children}</div>;
+  const stale = !store.momentIsCurrent;
+  return (
+    <div className={`jp-agentlab-run-scroll${stale ? ' jp-mod-stale' : ''}`} aria-busy={stale && store.isCurrent} tabIndex={0}>
+      {stale && !store.isCurrent && <p className="jp-agentlab-run-empty" role="status">{trans.__('As it was when it was last heard of.')}</p>}
+      {children}
+    </div>
+  );
 }
 
 function Waiting(): JSX.Element {
   const { trans } = useConsole();
   const store = useStore();
-  return <p className="jp-agentlab-run-empty" role="status">{store.momentProblem ? trans.__('The rows of this moment are not here.') : trans.__('Reading the log…')}</p>;
+  const none = store.momentProblem || (store.cursor === null && !store.isCurrent && store.stage.name !== 'loading');
+  return <p className="jp-agentlab-run-empty" role="status">{none ? trans.__('The rows of this moment are not here.') : trans.__('Reading the log…')}</p>;
 }
-

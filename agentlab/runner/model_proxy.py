@@ -18,15 +18,18 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+from msgspec.structs import replace
 
 from agentlab.core.events import ModelExchange
+
+from .model_usage import Used, used
 
 if TYPE_CHECKING:
     import httpx
@@ -47,6 +50,8 @@ _QUERY: Final = frozenset({"alt", "beta", "api-version"})  # what is recorded of
 _CONNECT: Final = 30.0  # s; an answer itself may take as long as it likes
 _ID: Final = re.compile(rb'"(?:id|responseId)"\s*:\s*"([^"]{1,200})"')
 _HEAD: Final = 16_384  # bytes of an answer in which its id stands
+_TAIL: Final = 65_536  # bytes at the end of an answer that is too large to be kept: its usage stands there
+_SETTLE: Final = 2.0  # s for an answer whose end the program did not wait for
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -62,6 +67,18 @@ def preload() -> None:
     trusted(os.environ)
 
 
+class Answered(NamedTuple):
+    """An answer that used tokens. began: monotonic ns, of the request."""
+
+    provider: str
+    response_id: str
+    began: int
+    used: Used
+
+
+Meter = Callable[[Answered], None]
+
+
 class _Asked(msgspec.Struct):
     model: str = ""
 
@@ -74,17 +91,21 @@ class _Exchange:
     method: str
     path: str
     request: bytes
+    recorded: asyncio.Future[None]
     began: int = field(default_factory=time.monotonic_ns)
     status: int = 0
     first_ns: int | None = None
     media: str = ""
     answer: bytearray = field(default_factory=bytearray)
+    tail: bytes = b""  # of an answer that is larger than what is kept
     size: int = 0
     error: str = ""
 
 
 class ModelProxy:
     """All models of one agent. limit: bytes of a body that is kept; a larger one is recorded by its size alone.
+
+    meter: told of each answer what it used, by drivers whose programs tell that too late or not at all; it records.
 
     `url` may be called before `start`, and by a thread: requests wait until it serves.
     """
@@ -99,6 +120,8 @@ class ModelProxy:
         self._uvicorn: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Future[None]] = set()  # exchanges that are not recorded yet
+        self.meter: Meter | None = None
         self._loop = asyncio.get_running_loop()
 
     def url(self, provider: str, upstream: str) -> str:
@@ -155,6 +178,11 @@ class ModelProxy:
         if self._keeping:
             await asyncio.wait(self._keeping, timeout=5.0)
 
+    async def settled(self) -> None:
+        """What was answered so far is recorded. One that is still being answered is waited for a little."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=_SETTLE)
+
     # --- one exchange ------------------------------------------------------------------------------------------
 
     def _app(self) -> Starlette:
@@ -173,7 +201,7 @@ class ModelProxy:
             return Response("There is no such model here.", 404)
         provider, base = self._upstreams[n]
         query = request.url.query
-        asked = _Exchange(provider, request.method, path + recorded_query(query), await request.body())
+        asked = self._begun(provider, request.method, path + recorded_query(query), await request.body())
         headers = [(name, value) for name, value in request.headers.items() if name not in _HOP]
         assert self._client is not None
         upstream = self._client.build_request(
@@ -191,6 +219,11 @@ class ModelProxy:
         told = {name: value for name, value in answer.headers.items() if name not in _HOP}
         return StreamingResponse(self._stream(answer, asked), answer.status_code, told)
 
+    def _begun(self, provider: str, method: str, path: str, body: bytes) -> _Exchange:
+        recorded: asyncio.Future[None] = self._loop.create_future()
+        self._open.add(recorded)
+        return _Exchange(provider, method, path, body, recorded)
+
     async def _stream(self, answer: httpx.Response, asked: _Exchange) -> AsyncIterator[bytes]:
         asked.error = "The program went away."  # unless we come to the end
         try:
@@ -200,6 +233,8 @@ class ModelProxy:
                 asked.size += len(piece)
                 if asked.size <= self._limit:
                     asked.answer += piece
+                else:
+                    asked.tail = (asked.tail + piece)[-_TAIL:]
                 yield piece
             asked.error = ""
         except Exception as error:
@@ -212,7 +247,13 @@ class ModelProxy:
         """In a task of its own: we may be in the middle of being cancelled."""
         task = self._loop.create_task(self._record(asked, time.monotonic_ns() - asked.began, answer))
         self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._keeping.discard(task)
+            self._open.discard(asked.recorded)
+            asked.recorded.cancel()
+
+        task.add_done_callback(over)
 
     async def _record(self, asked: _Exchange, took: int, answer: httpx.Response | None) -> None:
         if answer is not None:
@@ -226,9 +267,11 @@ class ModelProxy:
             response_id=found[1].decode("utf-8", "replace") if found else "", first_ns=asked.first_ns, error=asked.error,
         )  # fmt: skip
         good = not asked.error and asked.status < 400
-        self._gate.record(
-            body, name=model_of(asked.path, asked.request) or None, status="ok" if good else "error", dur_ns=took
-        )
+        model = model_of(asked.path, asked.request)
+        self._gate.record(body, name=model or None, status="ok" if good else "error", dur_ns=took)
+        if self.meter and asked.status < 400 and (much := used(b"\n".join((asked.answer, asked.tail)))):
+            much = replace(much, model=model or much.model)
+            self.meter(Answered(asked.provider, body.response_id, asked.began, much))
 
     async def _blob(self, data: bytes, size: int) -> str | None:
         """Its hash; None: there is none, or it is too large."""

@@ -377,8 +377,9 @@ class DriverSuite:
         driver = await bench.started()
         first = await driver.prompt(do({"write": ["a.txt", "1"]}, {"say": "two answers"}))
         second = await driver.prompt(do({"say": "one answer"}))
-        asked = [len(bench.gate.of(ModelCall))]
-        assert asked == [3]
+        calls = [entry for entry in bench.gate.entries if isinstance(entry.body, ModelCall) and entry.tok_out]
+        assert len(calls) == 3
+        assert all(call.name for call in calls), "each says which model it was"
         for turn, answers in ((first, 2), (second, 1)):
             assert turn.usage["out"] == answers * OUTPUT
             assert turn.usage["in"] + turn.usage["cached"] in (answers * INPUT, answers * (INPUT + CACHED))

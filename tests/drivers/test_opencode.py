@@ -40,15 +40,25 @@ class TestOpencode(DriverSuite):
         return {"SCRIPTED_KEY": "dummy-key", "SCRIPTED_URL": f"{bench.model.url}/v1"}
 
     async def test_tokens_add_up_over_calls_and_turns(self, bench: DriverBench) -> None:
-        """opencode tells the tokens of the last answer of a turn, and the price of all of them."""
+        """Those of all answers, as they pass: also of the one that makes a title for the session, which nobody tells of."""
+        driver = await bench.started()
+        turns = [
+            await driver.prompt(do({"write": ["a.txt", "1"]}, {"say": "two answers"})),
+            await driver.prompt(do({"say": "one answer"})),
+        ]
+        calls = [entry for entry in bench.gate.entries if isinstance(entry.body, ModelCall) and entry.tok_out]
+        assert [call.name for call in calls] == ["scripted"] * 4
+        assert sum(turn.usage["out"] for turn in turns) == 4 * OUTPUT
+        assert sum(turn.usage["in"] + turn.usage["cached"] for turn in turns) == 4 * INPUT
+
+    async def test_what_a_turn_cost_is_told_at_its_end(self, bench: DriverBench) -> None:
+        """opencode tells the price of all answers of a turn, and the tokens of the last one only: those are seen passing."""
         driver = await bench.started()
         first = await driver.prompt(do({"write": ["a.txt", "1"]}, {"say": "two answers"}))
         second = await driver.prompt(do({"say": "one answer"}))
-        fresh = INPUT - CACHED
-        assert [(t.usage["in"], t.usage["out"]) for t in (first, second)] == [(fresh, OUTPUT), (fresh, OUTPUT)]
-        price = (3 * fresh + 15 * OUTPUT) / 1e6
+        price = (3 * (INPUT - CACHED) + 15 * OUTPUT) / 1e6
         assert [t.usage["cost"] for t in (first, second)] == [pytest.approx(2 * price), pytest.approx(price)]
-        assert len(bench.gate.of(ModelCall)) == 2
+        assert sum(entry.cost or 0 for entry in bench.gate.entries) == pytest.approx(3 * price)
 
 
 async def test_who_needs_the_first_start_for_itself_is_alone(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from agentlab.core.events import ToolCall
+from agentlab.core.events import ModelCall, ToolCall
 from agentlab.runner.drivers.acp_record import Recorder
-from agentlab.runner.drivers.acp_wire import Tool
+from agentlab.runner.drivers.acp_wire import Ended, Tool
 from agentlab.runner.drivers.call_ids import CallIds
+from agentlab.runner.model_proxy import Answered
+from agentlab.runner.model_usage import Used
 from agentlab.testing.gate import MemoryPlane
 
 
@@ -51,3 +53,58 @@ def test_an_agent_that_may_use_tools_of_its_own_has_them_recorded() -> None:
     told(record, "ls")
     assert breaches == []
     assert [call.vendor["tool"] for call in gate.of(ToolCall)] == ["ls"]
+
+
+# --- what a turn used ------------------------------------------------------------------------------------------
+
+
+def passed(record: Recorder, inp: int, out: int, cached: int = 0, model: str = "m") -> None:
+    record.metered(Answered("x", "", 0, Used(inp, out, cached, model)))
+
+
+def calls(gate: Any) -> list[tuple[Any, ...]]:
+    return [(e.name, e.tok_in, e.tok_out, e.cost) for e in gate.entries if isinstance(e.body, ModelCall)]
+
+
+def test_what_passed_by_is_recorded_call_by_call_and_not_again_at_the_end_of_the_turn() -> None:
+    record, _, gate = recorder()
+    passed(record, 80, 5, cached=20)
+    passed(record, 80, 5, cached=20)
+    used = record.end_turn(Ended("end_turn", {"m": (200, 10, 0)}), None, 0)
+    assert used == Used(160, 10, 40, "m")
+    assert calls(gate) == [("m", 80, 5, None)] * 2
+
+
+def test_the_next_turn_has_its_own_account() -> None:
+    record, _, _ = recorder()
+    passed(record, 80, 5)
+    record.end_turn(None, None, 0)
+    passed(record, 1, 1)
+    assert record.end_turn(None, None, 0) == Used(1, 1, 0, "m")
+
+
+def test_an_agent_whose_model_is_not_seen_is_believed_at_the_end_of_the_turn() -> None:
+    record, _, gate = recorder()
+    assert record.end_turn(Ended("end_turn", {"m": (10, 5, 0), "n": (1, 1, 0)}), 0.5, 0) == Used(11, 6, 0, "m")
+    assert calls(gate) == [("m", 10, 5, 0.5), ("n", 1, 1, None)]
+
+
+def test_what_it_tells_beyond_what_was_seen_is_added() -> None:
+    record, _, gate = recorder()
+    passed(record, 10, 5)
+    used = record.end_turn(Ended("end_turn", {"m": (100, 50, 0)}), None, 0)
+    assert used is not None and (used.inp, used.out) == (100, 50)
+    assert calls(gate) == [("m", 10, 5, None), (None, 90, 45, None)]
+
+
+def test_the_price_of_a_turn_is_recorded_where_its_tokens_were_already() -> None:
+    record, _, gate = recorder()
+    passed(record, 10, 5)
+    record.end_turn(Ended("end_turn", {"m": (10, 5, 0)}), 0.25, 0)
+    assert calls(gate) == [("m", 10, 5, None), ("m", 0, 0, 0.25)]
+
+
+def test_of_a_turn_of_which_nothing_is_known_nothing_is_told() -> None:
+    record, _, gate = recorder()
+    assert record.end_turn(Ended("end_turn", {}), None, 0) is None
+    assert calls(gate) == []

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from agentlab.core.events import ModelExchange
-from agentlab.runner.model_proxy import ModelProxy, model_of, recorded, recorded_query, with_recorded_urls
+from agentlab.runner.model_proxy import Answered, ModelProxy, model_of, recorded, recorded_query, with_recorded_urls
+from agentlab.runner.model_usage import Used
 from agentlab.testing.gate import MemoryPlane
 
 pytestmark = pytest.mark.timeout(60)
@@ -215,3 +216,52 @@ def test_which_model_was_asked() -> None:
 def test_keys_in_a_query_are_not_recorded() -> None:
     assert recorded_query("alt=sse&key=AIza") == "?alt=sse"
     assert recorded_query("key=AIza&token=x") == recorded_query("") == ""
+
+
+# --- what answers used -----------------------------------------------------------------------------------------
+
+SPENT = b'{"id": "msg_1", "model": "m-1", "usage": {"input_tokens": 7, "output_tokens": 2}}'
+
+
+async def test_who_meters_is_told_what_each_answer_used(bench: Bench) -> None:
+    told: list[Answered] = []
+    bench.proxy.meter = told.append
+
+    async def spend(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"connection: close\r\n\r\n" + SPENT)
+
+    url = await bench.upstream(spend)
+    await bench.client.post(f"{url}/v1/messages", json={"model": "claude-x"})
+    await bench.proxy.settled()
+    ((provider, response_id, _, much),) = told
+    assert (provider, response_id, much) == ("anthropic", "msg_1", Used(7, 2, 0, "claude-x"))
+
+
+async def test_an_answer_that_is_too_large_to_be_kept_is_metered_by_its_end(bench: Bench) -> None:
+    told: list[Answered] = []
+    bench.proxy.meter = told.append
+
+    async def ramble(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"connection: close\r\n\r\n")
+        for _ in range(50):
+            writer.write(b"data: " + b"x" * LIMIT + b"\n\n")
+            await writer.drain()
+        writer.write(b"data: " + SPENT + b"\n\n")
+
+    url = await bench.upstream(ramble)
+    await bench.client.post(f"{url}/v1/messages", json={})
+    await bench.proxy.settled()
+    assert [answer.used for answer in told] == [Used(7, 2, 0, "m-1")]
+    assert (await bench.recorded())[0].response is None
+
+
+async def test_an_answer_that_failed_uses_nothing(bench: Bench) -> None:
+    told: list[Answered] = []
+    bench.proxy.meter = told.append
+
+    async def refuse(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 429 No\r\nconnection: close\r\n\r\n" + SPENT)
+
+    await bench.client.post(f"{await bench.upstream(refuse)}/v1/messages", json={})
+    await bench.proxy.settled()
+    assert told == []

@@ -50,7 +50,17 @@ def vendor(kind: str, model: ScriptedModel, user: Path) -> Vendor:
         return Vendor(kind, "mcp__lab__", {"model": "claude-sonnet-4-5", "env": env})
     if shutil.which(kind, path=path) is None:
         pytest.skip(f"{kind} is not installed in .agents: `bash scripts/agents.sh` says why")
-    env = {"PATH": path, "HOME": str(user), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{model.url}/v1"}
+    env = {"PATH": path, "HOME": str(user)}
+    if kind == "gemini":
+        env |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": model.url}
+        return Vendor(kind, "mcp_lab_", {"model": "gemini-2.5-flash", "env": env})
+    if kind == "opencode":
+        models = {"scripted": {"limit": {"context": 100_000, "output": 8000}}}
+        endpoint = {"baseURL": f"{model.url}/v1", "apiKey": "{env:SCRIPTED_KEY}"}
+        own = {"npm": "@ai-sdk/openai-compatible", "options": endpoint, "models": models}
+        spec = {"model": "scripted/scripted", "options": {"provider": {"scripted": own}}}
+        return Vendor(kind, "lab_", {**spec, "env": {**env, "SCRIPTED_KEY": KEY}})
+    env |= {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{model.url}/v1"}
     return Vendor(kind, "lab_", {"model": "gpt-5.5", "env": env})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from agentlab.core.events import JSON, Error
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.mcp import ToolServer
+from agentlab.runner.model_usage import Used
 
 from . import acp_wire as wire
 from .acp_native import Native
@@ -61,6 +61,8 @@ class AcpDriver:
         self._native = context.spec.boundary == "native"
         ids = CallIds()
         self._record = Recorder(context.gate, ids, native=self._native, breach=self._breach)
+        if context.models:
+            context.models.meter = self._record.metered
         self._locks = Native(context)
         self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
         self._setup: Setup | None = None
@@ -256,6 +258,8 @@ class AcpDriver:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             self._prompt = None
+        if self._context.models:
+            await self._context.models.settled()
         turn = self._conclude(prompt, result)
         if turn.status == "failed":
             self._context.gate.record(Error(kind=turn.reason, message=turn.error), status="error")
@@ -310,9 +314,8 @@ class AcpDriver:
         model = self._context.spec.model or self._context.spec.kind
         ended = wire.ended(result, model) if result else None
         cost = None if self._paid is None or not self._cost else max(0.0, self._cost - self._paid)
-        self._record.end_turn(ended, cost, prompt.began)
+        usage = _usage(self._record.end_turn(ended, cost, prompt.began), cost)
         self._paid = self._cost
-        usage = _usage(ended, cost)
         session = self._session
         if result is None:
             gone = self._gone or _failed("The agent's program went away.", Failure("process"))
@@ -421,11 +424,6 @@ def _status_of(error: RpcError) -> int | None:
     return error.code if 400 <= error.code < 600 else None
 
 
-def _usage(ended: wire.Ended | None, cost: float | None) -> dict[str, float]:
-    counts = list(ended.models.values()) if ended else []
-    row: dict[str, float] = {}
-    with suppress(ValueError):
-        if counts:
-            inp, out, cached = (sum(column) for column in zip(*counts, strict=True))
-            row = {"in": float(inp), "out": float(out), "cached": float(cached)}
+def _usage(much: Used | None, cost: float | None) -> dict[str, float]:
+    row = {} if much is None else {"in": float(much.inp), "out": float(much.out), "cached": float(much.cached)}
     return row if cost is None else row | {"cost": cost}

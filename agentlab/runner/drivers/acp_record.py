@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from agentlab.core.events import JSON, Guard, Message, ModelCall, ToolCall, ToolResult
 from agentlab.runner.gate import Gate
+from agentlab.runner.model_proxy import Answered
+from agentlab.runner.model_usage import Used
 
 from .acp_wire import Ended, Said, Tool
 from .call_ids import CallIds
@@ -52,6 +54,7 @@ class Recorder:
         self._message = ""
         self._parts: list[str] = []
         self.last = ""  # what the agent said last
+        self._metered: dict[str, Used] = {}  # of each model, since the last turn ended
 
     def begin_turn(self) -> None:
         self.last = ""
@@ -105,19 +108,42 @@ class Recorder:
             detail = f"{what}: files and processes are reached by the tools of the server lab only."
             self._gate.record(Guard(rule="boundary", detail=detail), name=tool.kind or "other", status="denied")
 
-    def end_turn(self, ended: Ended | None, cost: float | None, began: int) -> None:
+    def metered(self, answer: Answered) -> None:
+        """An answer of a model passed by. What it used is recorded as it comes, not at the end of the turn."""
+        much = answer.used
+        self._metered[much.model] = self._metered.get(much.model, Used()) + much
+        self._call(answer.provider, much, answer.began, response_id=answer.response_id)
+
+    def end_turn(self, ended: Ended | None, cost: float | None, began: int) -> Used | None:
+        """What the turn has used, by what passed by and by its own account: whichever is more. None: neither tells."""
         self.flush()
         for call in list(self._open):
             self._close(call, "cancelled", "the turn has ended")
         self._tools.clear()
         self._commands.clear()
-        if ended:
-            for number, (model, (inp, out, cached)) in enumerate(ended.models.items()):
-                self._gate.record(
-                    ModelCall(provider="acp", stop=ended.stop, detail={"per": "turn"}),
-                    name=model, status="ok", dur_ns=time.monotonic_ns() - began,
-                    tok_in=inp, tok_out=out, tok_cache=cached, cost=cost if number == 0 else None,
-                )  # fmt: skip
+        metered, self._metered = self._metered, {}
+        seen = sum(metered.values(), Used())
+        told = {model: Used(*counts, model) for model, counts in (ended.models if ended else {}).items()}
+        stop, per = ended.stop if ended else "", {"per": "turn"}
+        if sum(much.total for much in told.values()) > seen.total:
+            rests = told if not metered else {"": _rest(sum(told.values(), Used()), seen)}
+        else:
+            rests = {next(iter(metered), ""): Used()} if cost else {}
+        for number, (model, much) in enumerate(rests.items()):
+            price = cost if number == 0 else None
+            self._call("acp", Used(much.inp, much.out, much.cached, model), began, stop=stop, detail=per, cost=price)
+            seen += much
+        return seen if metered or told else None
+
+    def _call(
+        self, provider: str, much: Used, began: int, *, stop: str = "", response_id: str = "", detail: JSON = None,
+        cost: float | None = None,
+    ) -> None:  # fmt: skip
+        self._gate.record(
+            ModelCall(provider=provider, stop=stop, response_id=response_id, detail=detail),
+            name=much.model or None, status="ok", dur_ns=time.monotonic_ns() - began,
+            tok_in=much.inp, tok_out=much.out, tok_cache=much.cached, cost=cost,
+        )  # fmt: skip
 
     def _own(self, tool: Tool) -> None:
         if tool.call not in self._open:
@@ -135,6 +161,11 @@ class Recorder:
         body = ToolResult(call=call, output=own.tool.text or None, error=error)
         took = time.monotonic_ns() - own.begun
         self._gate.record(body, name=_name(own.tool), span=call, status=status, dur_ns=took)
+
+
+def _rest(told: Used, seen: Used) -> Used:
+    """What an agent tells of beyond what passed by. Some count among `in` what was read from the cache."""
+    return Used(max(0, told.inp + told.cached - seen.inp - seen.cached), max(0, told.out - seen.out))
 
 
 def _name(tool: Tool) -> str:

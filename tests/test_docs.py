@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import re
 import shlex
@@ -15,7 +16,9 @@ import nbformat
 import pytest
 
 import agentlab
+from agentlab import config
 from agentlab.cli import build
+from agentlab.client import profiles
 from agentlab.notebook.magics import table
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +94,20 @@ def test_the_readme_shows_enough_commands_for_that_to_mean_something() -> None:
 def test_python_blocks_compile(text: str) -> None:
     for code in fenced(text, "python"):
         compile(code, "<document>", "exec")
+
+
+def test_the_settings_that_the_readme_shows_are_ones(tmp_path: Path) -> None:
+    entry = {"id": "some-agent", "distribution": {"npx": {"package": "some-agent"}}}
+    (tmp_path / "registry.json").write_text(json.dumps({"agents": [entry]}))
+    names = set()
+    for code in fenced(README, "toml"):
+        if "[processes]" not in code:  # a workspace's
+            (tmp_path / "config.toml").write_text(code)
+            names |= config.load(tmp_path).agents.keys()
+            for name in config.load(tmp_path).agents:
+                kind, given = profiles.resolve(tmp_path, name, {})
+                assert (kind, given["boundary"]) == ("acp", "native")
+    assert names == {"mine", "listed"}
 
 
 @each_text

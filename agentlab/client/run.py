@@ -80,7 +80,7 @@ class Run:
         kind: script (`steps`), python (`code`), claude, ... (`task`, a prompt). claims: units taken, all or none, before
         its first action; `claims_mode` exclusive | shared. claims_policy: what a write outside any claim does, implicit |
         explicit (None: as the run says). env: NAME -> `env:NAME` or `file:/path`, resolved here and never logged, or a literal.
-        What the kind logs in with (`spec.CREDENTIALS`) is passed on by itself where it is exported here.
+        What the kind logs in with (`spec.credentials`) is passed on by itself where it is exported here.
         boundary: tools | native (weaker); None: what the profile says, else tools. priority: operator | normal | background. ttl: s that its locks live without a sign of life.
         resume: the vendor's session to go on from. max_tokens, max_cost (USD), max_time (s at work): what it may use up
         before it is stopped. retries: of a prompt that failed before any tool had run, for a reason that may be gone in a

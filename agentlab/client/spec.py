@@ -48,6 +48,22 @@ CREDENTIALS = {
 }
 """What an agent of a kind logs in with. Exported here, it is passed on by reference, as `env=` would; nothing else is."""
 
+PROVIDERS = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "google": ("GOOGLE_GENERATIVE_AI_API_KEY", "GEMINI_API_KEY"),
+    "openai": ("OPENAI_API_KEY",),
+    "opencode": ("OPENCODE_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY",),
+}
+"""The same of opencode, which speaks to many: that of the provider which its model names, no other's."""
+
+
+def credentials(kind: str, model: str | None) -> tuple[str, ...]:
+    """The variables that an agent logs in with. An acp agent's are not known here: `env`, or its profile, names them."""
+    if kind == "opencode":
+        return PROVIDERS.get((model or "").partition("/")[0], ())
+    return CREDENTIALS.get(kind, ())
+
 
 def new_id(prefix: str, now_ms: int | None = None) -> str:
     """An id that sorts by time: 9 base32 digits of milliseconds, then 6 of luck."""
@@ -213,7 +229,7 @@ def define(
 ) -> Definition:
     """What each means: `Run.spawn`. `root`: the workspace, where it is here. Raises BadRequest, OutsideWorkspace."""
     here, given = os.environ if environ is None else environ, env or {}
-    exported = {key: f"env:{key}" for key in CREDENTIALS.get(kind, ()) if key in here and key not in given}
+    exported = {key: f"env:{key}" for key in credentials(kind, model) if key in here and key not in given}
     references, values = resolve_env({**exported, **given}, here)
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 10:
         raise BadRequest(f"retries is a number from 0 to 10, not {retries!r}.")

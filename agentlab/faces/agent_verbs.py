@@ -111,7 +111,7 @@ class Waited(Listing):
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
 @click.option("--timeout", type=float, help="With --wait: for at most so many seconds.")
 def spawn(face: Face, kind: str, task: tuple[str, ...], **given: Any) -> AgentHandle:
-    """Start an agent: KIND is script, python, claude, ...; TASK its steps (YAML or JSON), code or prompt."""
+    """Start an agent: KIND is script, python, claude, ..., or a profile of config.toml; TASK its steps (YAML or JSON), code or prompt."""
     text = task_text(face, task, given.pop("file"))
     workdir, run_name = given.pop("workdir"), given.pop("run")
     wait, timeout = given.pop("wait"), given.pop("timeout")

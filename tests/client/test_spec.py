@@ -88,6 +88,24 @@ def test_references_are_resolved_here_and_only_they_are_in_the_spec(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("kind", "model", "found"),
+    [
+        ("claude", None, {"ANTHROPIC_API_KEY"}),
+        ("codex", None, {"OPENAI_API_KEY"}),
+        ("opencode", "anthropic/claude-sonnet-4-5", {"ANTHROPIC_API_KEY"}),
+        ("opencode", "mine/small", set()),
+        ("opencode", None, set()),
+        ("acp", "big", set()),
+    ],
+)
+def test_an_exported_key_is_handed_to_whom_it_is_for(kind: str, model: str | None, found: set[str]) -> None:
+    exported = {"ANTHROPIC_API_KEY": "s3cret", "OPENAI_API_KEY": "s3cret", "OTHER": "s3cret"}
+    made = spec.define(kind, "do it", root=None, model=model, environ=exported)
+    assert made.spec.env == {key: f"env:{key}" for key in found}
+    assert made.secrets == dict.fromkeys(found, "s3cret")
+
+
+@pytest.mark.parametrize(
     ("env", "says"),
     [
         ({"A": "env:NOPE"}, "'NOPE' is not set"),

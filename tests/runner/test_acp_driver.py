@@ -204,6 +204,23 @@ def test_no_argument_of_gemini_may_weaken_its_boundary(flag: str) -> None:
             gemini.Recipe().check({"args": [spelled]}, "tools")
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "--approvalMode=yolo", "--approvalMode", "--approval-Mode=yolo", "---yolo=true", "--yolo.x=1", "--allowedTools=x",
+        "--allowed_tools", "--no-sandbox", "--no-yolo", "--appro=yolo", "-sy", "-yo", "-dy", "-pfoo", "-y=true", "-mye", "-isandbox",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_an_argument_may_weaken_a_boundary(spelled: str) -> None:
+    with pytest.raises(BadRequest, match="its boundary rests on it"):
+        gemini.Recipe().check({"args": ["--debug", spelled]}, "tools")
+
+
+def test_other_arguments_are_taken() -> None:
+    fine = ["--debug", "-d", "--model", "gemini-2.5-pro", "--model=y", "-m", "yolo", "--screen-reader", "--no-color"]
+    assert gemini.Recipe().check({"args": fine}, "tools").args == fine
+
+
 @pytest.mark.parametrize("flag", opencode.PROTECTED_ARGS)
 def test_no_argument_of_opencode_may_weaken_its_boundary(flag: str) -> None:
     with pytest.raises(BadRequest, match="its boundary rests on it"):
@@ -224,6 +241,9 @@ def test_the_arguments_that_switch_tools_off_may_not_be_given_twice() -> None:
     options = {"command": "a", "builtins_off": ["--tools=none"], "args": ["--tools=none"]}
     with pytest.raises(BadRequest, match="may not set"):
         acp_setup.AnyAgent().check({**options, "builtins_off": ["--tools"], "args": ["--tools=all"]}, "tools")
+    for off, given in (("--tools=none", "--no-tools"), ("--own-tools=none", "--ownTools=all"), ("-T", "-vT")):
+        with pytest.raises(BadRequest, match="may not set"):
+            acp_setup.AnyAgent().check({**options, "builtins_off": [off], "args": [given]}, "tools")
 
 
 def test_gemini_is_told_our_tools_one_by_one_and_nothing_of_the_workspace() -> None:

@@ -135,13 +135,28 @@ def executable(program: str, env: Mapping[str, str]) -> str:
 
 
 def protected_args(args: Iterable[str], protected: Iterable[str]) -> str:
-    """The first protected flag that is among the arguments, also as --flag=value and as the beginning of a long flag."""
-    names = set(protected)
+    """The first argument that sets something protected, in any spelling that parsers of arguments take: --flag=value,
+    --flagOne for --flag-one, --no-flag, the beginning of a long flag, a short one among others (-sy) or with its value."""
+    names = {name.partition("=")[0] for name in protected}
+    long = {_squashed(name) for name in names if name.startswith("--")}
+    short = {name[1] for name in names if len(name) == 2 and name.startswith("-")}
     for arg in args:
         flag = arg.partition("=")[0]
-        if flag in names or (flag.startswith("--") and len(flag) > 2 and any(name.startswith(flag) for name in names)):
+        if flag in names:
+            return flag
+        if flag.startswith("--"):
+            word = flag.lstrip("-").partition(".")[0]
+            meant = {_squashed(word), _squashed(word.removeprefix("no-"))} - {""}
+            if any(name.startswith(one) for name in long for one in meant):
+                return flag
+        elif flag.startswith("-") and short & set(flag[1:]):
             return flag
     return ""
+
+
+def _squashed(flag: str) -> str:
+    """--flag-one and --flagOne are one."""
+    return flag.replace("-", "").replace("_", "").lower()
 
 
 def protected_env(env: Mapping[str, str], protected: Iterable[str]) -> str:

@@ -77,7 +77,7 @@ class DriverBench:
         self.models = ModelProxy(self.gate, limit=4_000_000)
 
     def driver(self, **spec: Any) -> Driver:
-        env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.pop("env", {})}
+        env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.get("env", {})}
         private = self.private / f"agent-{len(self.drivers)}"
         private.mkdir(mode=0o700)
         context = Context(
@@ -536,6 +536,12 @@ class DriverSuite:
     async def test_a_missing_program_is_named(self, bench: DriverBench) -> None:
         with pytest.raises(Unavailable, match="no program at '/nowhere/program'"):
             await bench.driver(options={**self.options(), "cli": "/nowhere/program"}).start()
+
+    @pytest.mark.parametrize("name", ["NODE_OPTIONS", "BUN_OPTIONS", "LD_PRELOAD"])
+    async def test_a_variable_that_would_load_code_into_it_is_refused(self, bench: DriverBench, name: str) -> None:
+        driver = bench.driver(env={name: "x"})
+        with pytest.raises(BadRequest, match=f"may not set {name} itself"):
+            await driver.start()
 
     async def test_an_unknown_option_names_those_there_are(self, bench: DriverBench) -> None:
         with pytest.raises(BadRequest, match="cli"):

@@ -17,7 +17,7 @@ from toolbox import Lab, until
 from agentlab import processes
 from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ToolCall
 from agentlab.errors import AgentFailed, BadRequest, Unavailable
-from agentlab.runner.drivers import acp_setup, gemini, opencode
+from agentlab.runner.drivers import acp_setup, gemini, opencode, protected
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.base import Context
 from agentlab.runner.gate import Verdict
@@ -232,9 +232,14 @@ def test_no_argument_of_opencode_may_weaken_its_boundary(flag: str) -> None:
     [(m, n.replace("*", "X")) for m in (gemini, opencode) for n in m.PROTECTED_ENV],
 )
 def test_no_variable_may_weaken_a_boundary(module: Any, name: str) -> None:
-    assert acp_setup.protected_env({name: "x"}, module.PROTECTED_ENV) == name
     with pytest.raises(BadRequest, match=name):
-        acp_setup.check_protected("gemini", (), (), {name: "x"}, module.PROTECTED_ENV)
+        protected.check_env("gemini", {name: "x"}, module.PROTECTED_ENV)
+
+
+@pytest.mark.parametrize("name", ["NODE_OPTIONS", "BUN_OPTIONS", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES"])
+async def test_no_variable_may_load_code_into_an_agent(bench: Bench, name: str) -> None:
+    with pytest.raises(BadRequest, match=name):
+        await bench.driver(env={name: "x"}).start()
 
 
 def test_the_arguments_that_switch_tools_off_may_not_be_given_twice() -> None:

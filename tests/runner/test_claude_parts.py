@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from agentlab.core.events import Error, Guard, Message
-from agentlab.errors import Unavailable
+from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.drivers.call_ids import CallIds
-from agentlab.runner.drivers.claude_setup import QUIET, environment, find_cli, instructions, parse_version
+from agentlab.runner.drivers.claude_setup import (
+    HELD,
+    QUIET,
+    check_env,
+    environment,
+    find_cli,
+    instructions,
+    parse_version,
+)
 from agentlab.runner.drivers.claude_usage import Meter, Tokens, session_tokens, tokens, turn_cost
 
 sdk = pytest.importorskip("claude_agent_sdk")
@@ -59,11 +67,31 @@ def test_after_a_resume_the_turn_costs_its_share_of_the_session() -> None:
 def test_keys_and_markers_around_us_do_not_reach_the_cli_but_the_login_does() -> None:
     inherited = {"ANTHROPIC_API_KEY": "of somebody", "CLAUDECODE": "1", "CLAUDE_CONFIG_DIR": "/c", "HOME": "/h"}
     laid_over = environment({"ANTHROPIC_BASE_URL": "http://m"}, inherited)
-    assert laid_over == {"ANTHROPIC_API_KEY": "", "CLAUDECODE": "", "ANTHROPIC_BASE_URL": "http://m", **QUIET}
+    assert laid_over == {"ANTHROPIC_API_KEY": "", "CLAUDECODE": "", "ANTHROPIC_BASE_URL": "http://m", **QUIET, **HELD}
 
 
 def test_what_the_agent_is_given_goes_before_our_own_settings() -> None:
     assert environment({"DISABLE_TELEMETRY": "0"}, {})["DISABLE_TELEMETRY"] == "0"
+
+
+def test_how_long_a_call_may_wait_is_held() -> None:
+    assert environment(dict.fromkeys(HELD, "1000"), dict.fromkeys(HELD, "1000")) == {
+        **dict.fromkeys(HELD, ""),
+        **QUIET,
+        **HELD,
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [*HELD, "CLAUDE_CODE_SHELL_PREFIX", "CLAUDE_ENV_FILE", "NODE_OPTIONS", "BUN_OPTIONS", "LD_PRELOAD"]
+)
+def test_no_variable_may_weaken_the_boundary(name: str) -> None:
+    with pytest.raises(BadRequest, match=f"may not set {name} itself"):
+        check_env({name: "1000"})
+
+
+def test_logins_providers_and_settings_may_be_set() -> None:
+    check_env(["CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK", "ANTHROPIC_API_KEY", *QUIET])
 
 
 def test_own_instructions_come_after_those_on_sharing() -> None:

@@ -19,6 +19,7 @@ from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
+from . import protected
 from .base import Context
 
 SERVER = "lab"
@@ -87,13 +88,14 @@ class AnyAgent:
                 "has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
             )
         off = read.builtins_off or []
-        if clash := protected_args(read.args, [word for word in off if word.startswith("-")]):
+        if clash := protected.protected_args(read.args, [word for word in off if word.startswith("-")]):
             raise BadRequest(
                 f"The arguments of {read.profile or 'an acp agent'} may not set {clash}: its boundary rests on it."
             )
         return read
 
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+        protected.check_env(context.spec.kind, context.spec.env, ())
         program, *rest = words(options.command)
         off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []
         env = {**context.env, **{name: value for name, value in options.env.items() if name not in context.spec.env}}
@@ -132,49 +134,6 @@ def executable(program: str, env: Mapping[str, str]) -> str:
     raise Unavailable(
         f"There is no program {program!r} here: neither on PATH nor as a path. Install it, or name it in full."
     )
-
-
-def protected_args(args: Iterable[str], protected: Iterable[str]) -> str:
-    """The first argument that sets something protected, in any spelling that parsers of arguments take: --flag=value,
-    --flagOne for --flag-one, --no-flag, the beginning of a long flag, a short one among others (-sy) or with its value."""
-    names = {name.partition("=")[0] for name in protected}
-    long = {_squashed(name) for name in names if name.startswith("--")}
-    short = {name[1] for name in names if len(name) == 2 and name.startswith("-")}
-    for arg in args:
-        flag = arg.partition("=")[0]
-        if flag in names:
-            return flag
-        if flag.startswith("--"):
-            word = flag.lstrip("-").partition(".")[0]
-            meant = {_squashed(word), _squashed(word.removeprefix("no-"))} - {""}
-            if any(name.startswith(one) for name in long for one in meant):
-                return flag
-        elif flag.startswith("-") and short & set(flag[1:]):
-            return flag
-    return ""
-
-
-def _squashed(flag: str) -> str:
-    """--flag-one and --flagOne are one."""
-    return flag.replace("-", "").replace("_", "").lower()
-
-
-def protected_env(env: Mapping[str, str], protected: Iterable[str]) -> str:
-    """The first protected variable that somebody wants to set. `NAME*` protects all that begin so."""
-    for pattern in protected:
-        for name in env:
-            if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
-                return name
-    return ""
-
-
-def check_protected(
-    kind: str, args: Iterable[str], flags: Iterable[str], env: Mapping[str, str], names: Iterable[str]
-) -> None:
-    """Raises BadRequest where extra arguments or the environment would override what the boundary rests on."""
-    found = protected_args(args, flags) or protected_env(env, names)
-    if found:
-        raise BadRequest(f"A {kind} agent may not set {found} itself: its boundary rests on it. Leave it out.")
 
 
 def start_folder(home: Path) -> Path:

@@ -73,6 +73,7 @@ class ClaudeDriver:
         if spec.task is not None:
             _text(spec.task)
         options = setup.options(spec.options)
+        setup.check_env(spec.env)
         try:
             self.preload()
             import claude_agent_sdk as sdk

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
-from . import sharing
+from . import protected, sharing
 
 MINIMUM = (2, 0)
 """The oldest Claude Code that speaks the control protocol as we use it."""
@@ -29,11 +29,34 @@ QUIET = {
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_ERROR_REPORTING": "1",
     "ENABLE_TOOL_SEARCH": "false",  # all our tools are in the first request
+}
+"""Settings that an agent may have otherwise."""
+
+HELD = {
     # A tool call may wait for a lock: the tool host ends a wait, not the CLI.
     "MCP_TOOL_TIMEOUT": "7200000",  # ms
     "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",
     "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "0",
 }
+"""Settings that the boundary rests on."""
+
+PROTECTED_ENV: Final = (
+    "CLAUDE*",
+    "MCP_*",
+    "ENABLE_CLAUDEAI_*",
+    "ENABLE_LSP_TOOL",
+    "ENABLE_STUB_TOOLS",
+    "FORCE_AUTOUPDATE_*",
+)
+FREE_ENV: Final = (
+    "CLAUDE_CONFIG_DIR", "CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_*", "CLAUDE_CODE_API_KEY_HELPER_TTL_MS",
+    "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_MANTLE",
+    "CLAUDE_CODE_USE_GATEWAY", "CLAUDE_CODE_USE_ANTHROPIC_*", "CLAUDE_CODE_SKIP_*_AUTH", "CLAUDE_CODE_CLIENT_CERT",
+    "CLAUDE_CODE_CLIENT_KEY*", "CLAUDE_CODE_CERT_STORE", "CLAUDE_CODE_MAX_*", "CLAUDE_EFFORT", "CLAUDE_CODE_EFFORT_*",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS",
+    "CLAUDE_CODE_DISABLE_ADAPTIVE_THINKING", "CLAUDE_CODE_ENABLE_TELEMETRY",
+)  # fmt: skip
+"""Logins, providers and limits. All else that Claude Code takes from its own variables, and there are hundreds, is held."""
 
 _NOT_INHERITED = re.compile(r"ANTHROPIC_|CLAUDE|AGENTLAB_")
 _LOGIN_HOME = {"CLAUDE_CONFIG_DIR"}
@@ -57,6 +80,11 @@ def options(given: Mapping[str, JSON]) -> Options:
         raise BadRequest(f"Options of a claude agent: {error}. There are: {known}.") from None
 
 
+def check_env(names: Iterable[str]) -> None:
+    """Raises BadRequest: a spec sets variables that the boundary rests on."""
+    protected.check_env("claude", names, PROTECTED_ENV, FREE_ENV)
+
+
 def environment(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
     """What to lay over the environment that the CLI inherits from us.
 
@@ -64,7 +92,7 @@ def environment(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[st
     live in variables but in the user's home, which stays what it is.
     """
     foreign = {name: "" for name in inherited if _NOT_INHERITED.match(name) and name not in _LOGIN_HOME}
-    return {**foreign, **QUIET, **env}
+    return {**foreign, **QUIET, **env, **HELD}
 
 
 _API: Final = "https://api.anthropic.com"

@@ -86,6 +86,7 @@ class CodexDriver:
         if spec.task is not None:
             _text(spec.task)
         options = setup.options(spec.options)
+        setup.check_env(spec.env)
         cli, told = setup.native(find("codex", context.env, options.cli))
         user = Path(context.env.get("CODEX_HOME") or Path(context.env.get("HOME", "/")) / ".codex")
         pattern = await setup.pattern(cli, context.shared, context.env)

@@ -23,6 +23,7 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy, recorded
 from agentlab.runner.tools import ToolSpec
 
+from . import protected
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
@@ -31,6 +32,10 @@ PREFIX = "lab_"
 """What the names of our tools begin with, as Codex's model sees them."""
 
 KEYS = ("OPENAI_API_KEY", "CODEX_API_KEY")
+
+PROTECTED_ENV = ("CODEX_*",)
+FREE_ENV = ("CODEX_HOME", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_CA_CERTIFICATE")
+"""The user's login, and how the model is reached."""
 
 SHELL = ("shell_tool", "unified_exec")
 """Features by which Codex runs commands itself."""
@@ -63,6 +68,11 @@ def options(given: Mapping[str, JSON]) -> Options:
     except ValidationError as error:
         known = ", ".join(Options.__struct_fields__)
         raise BadRequest(f"Options of a codex agent: {error}. There are: {known}.") from None
+
+
+def check_env(names: Iterable[str]) -> None:
+    """Raises BadRequest: a spec sets variables that the boundary rests on."""
+    protected.check_env("codex", names, PROTECTED_ENV, FREE_ENV)
 
 
 def key_variable(env: Mapping[str, str]) -> str | None:

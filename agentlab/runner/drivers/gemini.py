@@ -12,7 +12,7 @@ from msgspec import Struct
 from agentlab.core.events import JSON
 from agentlab.runner.model_proxy import with_recorded_urls
 
-from . import acp_setup, sharing
+from . import acp_setup, protected, sharing
 from .acp import AcpDriver
 from .acp_setup import SERVER, Setup
 from .base import Context
@@ -29,7 +29,7 @@ PROTECTED_ARGS: Final = (
 )  # fmt: skip
 PROTECTED_ENV: Final = (
     "GEMINI_CLI_HOME", "GEMINI_CLI_SYSTEM_*", "GEMINI_CLI_TRUST_*", "GEMINI_CLI_NO_RELAUNCH", "GEMINI_CLI_INTEGRATION_TEST",
-    "GEMINI_SANDBOX", "GEMINI_SYSTEM_MD", "NODE_OPTIONS", "VITEST", "GEMINI_YOLO*",
+    "GEMINI_SANDBOX", "GEMINI_SYSTEM_MD", "VITEST", "GEMINI_YOLO*",
 )  # fmt: skip
 
 _BASE_URL: Final = "GOOGLE_GEMINI_BASE_URL"
@@ -48,16 +48,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 class Recipe:
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
         read: Options = acp_setup.read_options(Options, options, "gemini")
-        acp_setup.check_protected("gemini", read.args, PROTECTED_ARGS, {}, ())
+        protected.check_args("gemini", read.args, PROTECTED_ARGS)
         return read
 
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
         """It starts in an empty folder: settings, policies, hooks and servers of the workspace, by which it would not even
         ask, are then not read. Its GEMINI.md is."""
         spec, native = context.spec, context.spec.boundary == "native"
-        acp_setup.check_protected(
-            "gemini", (), (), {n: v for n, v in context.env.items() if n in spec.env}, PROTECTED_ENV
-        )
+        protected.check_env("gemini", spec.env, PROTECTED_ENV)
         cli = find("gemini", context.env, options.cli)
         home = context.private / "gemini"
         user = Path(context.env.get("HOME", "/")) / ".gemini"

@@ -20,7 +20,7 @@ from agentlab.core.events import JSON
 from agentlab.errors import BadRequest
 from agentlab.runner.model_proxy import ModelProxy
 
-from . import acp_setup, sharing
+from . import acp_setup, protected, sharing
 from .acp import AcpDriver
 from .acp_setup import SERVER, Setup
 from .base import Context
@@ -35,7 +35,7 @@ _LOOK = 0.1  # s between two looks whether the first start is over
 PROTECTED_ARGS: Final = ("acp", "--cwd", "--port", "--hostname", "--mdns", "--cors", "--pure")
 PROTECTED_ENV: Final = (
     "OPENCODE_CONFIG", "OPENCODE_CONFIG_*", "OPENCODE_PERMISSION", "OPENCODE_DISABLE_*", "OPENCODE_PURE",
-    "OPENCODE_SERVER_*", "OPENCODE_TEST_*", "XDG_CONFIG_HOME", "BUN_OPTIONS",
+    "OPENCODE_SERVER_*", "OPENCODE_TEST_*", "XDG_CONFIG_HOME",
 )  # fmt: skip
 
 
@@ -52,16 +52,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 class Recipe:
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
         read: Options = acp_setup.read_options(Options, options, "opencode")
-        acp_setup.check_protected("opencode", read.args, PROTECTED_ARGS, {}, ())
+        protected.check_args("opencode", read.args, PROTECTED_ARGS)
         return read
 
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
         spec = context.spec
         if spec.model is not None and "/" not in spec.model:
             raise BadRequest(f"opencode names models as provider/model, not {spec.model!r}.")
-        acp_setup.check_protected(
-            "opencode", (), (), {n: v for n, v in context.env.items() if n in spec.env}, PROTECTED_ENV
-        )
+        protected.check_env("opencode", spec.env, PROTECTED_ENV)
         cli = find("opencode", context.env, options.cli)
         home = context.private / "opencode"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

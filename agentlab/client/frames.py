@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "locks": {
         "ticket": "number", "run_id": "text", "owner": "text", "units": "texts", "mode": "category", "status": "category",
         "position": "count", "behind": "text", "token": "count", "implicit": "flag", "priority": "category",
-        "requested": "time", "granted": "time", "ttl": "amount",
+        "requested": "time", "granted": "time", "ttl": "amount", "expires": "time",
     },
     "runtimes": {
         "runtime_id": "text", "kind": "category", "name": "text", "host": "text", "health": "category", "slots": "number",

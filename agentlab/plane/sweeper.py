@@ -123,9 +123,17 @@ class Sweeper:
 
 
 def dress(engine: Engine, supervisor: Supervisor, config: Config) -> Callable[[str, Row], Row]:
-    """What a row says beside what is in the log: a runtime's health, slots in use and last sign of life."""
+    """What a row says beside what is in the log: a runtime's health, slots in use and last sign of life; when a lease ends.
+
+    `expires` of a lock is the last sign of life of its owner and the term from then on. It moves with every sign of life, and no
+    row is sent for that: it is that of the moment in which the row left.
+    """
 
     def dressed(table: str, row: Row) -> Row:
+        if table == "locks":
+            now = engine.now()
+            left = engine.leases.left(row["owner"], row["ttl"], now.mono) if row["token"] else None
+            return {**row, "expires": None if left is None else now.wall + int(left * 1e9)}
         if table != "runtimes":
             return row
         now = engine.now()

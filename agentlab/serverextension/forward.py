@@ -101,6 +101,7 @@ class Passing:
     def __init__(self, handler: ForwardHandler, door: Door, method: str, path: str, body: bytes | None) -> None:
         self._handler = handler
         self._upstream = handler.gateway.upstream
+        self._door = door
         self._request = HTTPRequest(
             door.url + path, method=method, headers={**door.headers, "Content-Type": "application/json"}, body=body,
             connect_timeout=5.0, request_timeout=TIMEOUT, allow_nonstandard_methods=True, follow_redirects=False,
@@ -110,6 +111,7 @@ class Passing:
         self._headers = HTTPHeaders()
         self._begun = False
         self._left = False  # the browser is gone
+        self._refused = bytearray()  # an answer of which it is not known yet whether it is the browser's matter
 
     async def run(self) -> None:
         try:
@@ -118,11 +120,13 @@ class Passing:
             raise AgentTimeout(f"The plane did not answer within {TIMEOUT:.0f} s.") from None
         except (OSError, HTTPClientError) as error:  # also tornado's StreamClosedError
             raise Gone(str(error) or "connection closed") from None
-        if response.code == 403 and not self._begun:
+        if response.code == 403 and not await self._upstream.knows(self._door):
             raise Gone("its token is another one by now")
         if self._left:
             return
         self._begin()
+        if self._refused:
+            self._handler.write(bytes(self._refused))
         self._handler.finish(set_content_type=self._handler._headers.get("Content-Type"))
 
     def _header(self, line: str) -> None:
@@ -133,7 +137,10 @@ class Passing:
             self._headers.parse_line(line)
 
     async def _chunk(self, chunk: bytes) -> None:
-        if self._status == 403 or self._left:
+        if self._left:
+            return
+        if self._status == 403:
+            self._refused += chunk
             return
         self._begin()
         self._handler.write(chunk)

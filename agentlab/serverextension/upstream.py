@@ -71,6 +71,14 @@ class Upstream:
         if self._door is door:
             self._door = None
 
+    async def knows(self, door: Door) -> bool:
+        """Whether what answers behind a door still takes its token: then what it refused is refused."""
+        try:
+            await self._greet(door)
+        except (Forbidden, PlaneUnavailable):
+            return False
+        return True
+
     async def close(self) -> None:
         if self._finding is not None:
             self._finding.cancel()

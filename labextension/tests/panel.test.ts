@@ -47,6 +47,22 @@ test('rows that are not current are shown as old, and where nothing was ever kno
   panel.dispose();
 });
 
+test('who comes to the panel by a command is in its first row, and stays where they are when they are in it', async () => {
+  const on = stage({ agents: { 'r1/a': agent('a') } });
+  const panel = new AgentlabPanel(on.host);
+  Widget.attach(panel, document.body);
+  await screen.findByText('a');
+  panel.activate();
+  await new Promise(resolve => setTimeout(resolve));
+  expect((document.activeElement as HTMLElement).dataset.agent).toBe('r1/a');
+  const button = screen.getByRole('button', { name: 'Stop a' });
+  button.focus();
+  panel.activate();
+  await new Promise(resolve => setTimeout(resolve));
+  expect(document.activeElement).toBe(button);
+  panel.dispose();
+});
+
 test('a new agent is one press away', async () => {
   const on = stage();
   const panel = new AgentlabPanel(on.host);

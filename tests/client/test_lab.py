@@ -394,6 +394,17 @@ def test_a_live_view_goes_on_after_a_restart(lab: Lab, stage: Stage) -> None:
     until(lambda: lab._feed._task is None)
 
 
+def test_a_lock_says_when_its_lease_ends_unless_it_is_renewed(lab: Lab, stage: Stage) -> None:
+    agent = lab.spawn("script", name="a", steps=STEPS)
+    other = lab.spawn("script", name="b", steps=STEPS)
+    before = time.time_ns()
+    for each in (agent, other):
+        stage.puppet(each.key).claims("file:a.txt")
+    held, waits = sorted(lab.state()["tables"]["locks"].values(), key=lambda row: row["ticket"])
+    assert before < held["expires"] <= time.time_ns() + held["ttl"] * 1e9
+    assert waits["expires"] is None
+
+
 def test_who_watches_hears_when_the_rows_are_lost_and_when_they_are_back(
     lab: Lab, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

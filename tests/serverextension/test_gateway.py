@@ -276,6 +276,24 @@ async def test_a_token_that_the_plane_does_not_know_is_said_with_where_to_put_th
     assert "token_file" in status["problem"]["next"]
 
 
+async def test_what_the_plane_refuses_is_passed_on_as_it_says_it_and_asked_once(
+    jupyter: Jupyter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await spawned(jupyter, task="- sleep: 600", name="holder", claims=["file:a.txt"])
+    async with asyncio.timeout(DEADLINE):
+        while not (locks := (await jupyter.script.get("agentlab/api/state")).json()["tables"]["locks"]):
+            await asyncio.sleep(0.05)
+    (ticket,) = (row["ticket"] for row in locks.values())
+    lost: list[object] = []
+    monkeypatch.setattr(upstream_room.Upstream, "lost", lambda self, door: lost.append(door))
+    answer = await jupyter.script.post("agentlab/api/releases", json={"tickets": [ticket]})
+    assert (answer.status_code, answer.json()["code"]) == (403, "Forbidden")
+    assert "holder" in answer.json()["message"] and "not to you" in answer.json()["message"]
+    assert lost == []
+    row = (await jupyter.script.get(f"agentlab/api/agents/{made['agent']}")).json()
+    assert row["holds"] == ["file:a.txt"]
+
+
 @asynccontextmanager
 async def answering(body: bytes, status: str = "200 OK") -> AsyncIterator[str]:
     """Something on loopback that answers everything alike."""

@@ -9,6 +9,7 @@ const FIRST_RETRY = 300; // ms
 const LAST_RETRY = 30_000; // ms
 const NEVER_MIND = 60_000; // ms between tries where nothing of agentlab is there
 const QUIET = 15_000; // ms of silence after which is asked whether the plane is still there
+const MOMENT = 2_000; // ms that what has happened may be on its way
 const ANSWER = 10_000; // ms that an answer may take
 const POLL = 5_000; // ms
 const SOCKETS_BEFORE_POLLING = 3;
@@ -168,9 +169,10 @@ export class RowStream {
       if (attempt !== this._attempt) {
         return;
       }
+      this._drop();
       this._unopened += opened ? 0 : 1;
       if (this._unopened >= SOCKETS_BEFORE_POLLING) {
-        this._startPolling(event.code);
+        this._startPolling(`closed with ${event.code}`);
       } else {
         this._say({ state: 'connecting' });
         this._later();
@@ -179,20 +181,46 @@ export class RowStream {
     this._watch = setInterval(() => void this._doubt(attempt), QUIET);
   }
 
-  /** A socket may be dead without anybody saying so. */
+  /** A socket may be dead without anybody saying so: the plane is asked, another way, whether it is there and how far it is. */
   private async _doubt(attempt: number): Promise<void> {
     if (performance.now() - this._heard < QUIET) {
       return;
     }
     try {
-      await this._status();
-      if (attempt === this._attempt && this._state.state === 'live') {
+      const { plane } = await this._status();
+      if (this._state.state !== 'live' || (await this._behind(plane?.position))) {
+        this._mute(attempt);
+      } else if (attempt === this._attempt) {
         this._hear();
       }
     } catch (error) {
       if (attempt === this._attempt) {
         this._failed(problemIn(error));
       }
+    }
+  }
+
+  /** Whether the plane is further than what came, and stays so for longer than a way takes. */
+  private async _behind(position: JSONish | undefined): Promise<boolean> {
+    const behind = (): boolean => typeof position === 'number' && position > (this._target.since() ?? position);
+    if (behind()) {
+      await new Promise(resolve => setTimeout(resolve, MOMENT));
+    }
+    return behind();
+  }
+
+  /** A socket was opened and says nothing. */
+  private _mute(attempt: number): void {
+    if (attempt !== this._attempt) {
+      return;
+    }
+    this._resync = true;
+    if (++this._unopened >= SOCKETS_BEFORE_POLLING) {
+      this._attempt++;
+      this._drop();
+      this._startPolling('it was opened and stayed silent');
+    } else {
+      this.start();
     }
   }
 
@@ -219,10 +247,10 @@ export class RowStream {
     }, pause ?? grown * (0.75 + Math.random() / 2));
   }
 
-  private _startPolling(code: number): void {
+  private _startPolling(why: string): void {
     const problem = {
       code: 'NoSocket',
-      message: `No live connection gets through (WebSocket closed with ${code}); asking every ${POLL / 1000} s instead.`,
+      message: `No live connection gets through (WebSocket: ${why}); asking every ${POLL / 1000} s instead.`,
       next: 'Something between this browser and the Jupyter server stops WebSockets: a proxy, often.'
     };
     this._poll ??= new Poll({

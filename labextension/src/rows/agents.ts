@@ -57,7 +57,7 @@ export function agentView(row: IAgentRow): IAgentView {
 }
 
 /** Agents by run: the runs that live first, then the newest; agents that live first, in the order of their spawning. */
-export function agentGroups(tables: Tables, options: { ended?: boolean; limit?: number } = {}): IAgentGroup[] {
+export function agentGroups(tables: Tables, options: { ended?: boolean } = {}): IAgentGroup[] {
   const runs = rowsOf({ tables }, 'runs');
   const byRun = new Map<string, IAgentView[]>();
   for (const row of rowsOf({ tables }, 'agents').values()) {
@@ -68,7 +68,7 @@ export function agentGroups(tables: Tables, options: { ended?: boolean; limit?: 
     }
   }
   const groups = [...byRun].map(([runId, agents]) => group(runId, runs.get(runId), agents));
-  return groups.sort((a, b) => Number(b.live > 0) - Number(a.live > 0) || newest(b) - newest(a)).slice(0, options.limit ?? 50);
+  return groups.sort((a, b) => Number(b.live > 0) - Number(a.live > 0) || newest(b) - newest(a));
 }
 
 function group(runId: string, run: IRunRow | undefined, agents: IAgentView[]): IAgentGroup {

@@ -17,7 +17,7 @@ export interface ITicketView {
   readonly position: number;
   readonly since: number;
   readonly ttl: number;
-  /** When the lease ends unless it is renewed, ns; 0 where nobody says so. */
+  /** When the lease was to end when the row was sent, ns: it is renewed without another row. 0 where nobody says so. */
   readonly expires: number;
   readonly units: readonly string[];
   readonly waiting: IWaiting | null;

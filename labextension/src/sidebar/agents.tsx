@@ -3,16 +3,21 @@ import React from 'react';
 import { CommandIDs } from '../commands/ids';
 import { agentGroups, type IAgentGroup, type IAgentView, type IWaiting } from '../rows/agents';
 import { amount, money } from '../rows/text';
+import { census } from '../rows/totals';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
 import { Age, Columns, Empty, IconButton, openMenu, useRoving } from '../ui/parts';
-import { statusWord, waitWords } from '../ui/words';
+import { censusWords, statusWord, waitWords } from '../ui/words';
+
+const MOST = 50; // runs whose agents are listed: those that live come first
 
 /** The agents, by run. */
 export function Agents(): JSX.Element {
   const { trans, settings } = useHost();
   const view = useView();
-  const groups = React.useMemo(() => agentGroups(view.tables, { ended: settings.showEnded }), [view.tables, settings.showEnded]);
+  const all = React.useMemo(() => agentGroups(view.tables, { ended: settings.showEnded }), [view.tables, settings.showEnded]);
+  const groups = all.slice(0, MOST);
+  const left = all.slice(MOST);
   const keys = groups.flatMap(group => group.agents.map(agent => agent.key));
   const { active, onKeyDown, onFocus } = useRoving(keys);
   if (!keys.length) {
@@ -28,6 +33,12 @@ export function Agents(): JSX.Element {
       {groups.map(group => (
         <Group key={group.runId} group={group} active={active} able={fresh(view)} />
       ))}
+      {left.length > 0 && (
+        <div className="jp-agentlab-empty jp-agentlab-faint" tabIndex={0}>
+          {trans._n('The agents of %1 more run are not listed here', 'The agents of %1 more runs are not listed here', left.length)}
+          {` (${censusWords(trans, census(left.flatMap(group => group.agents)))}). ${trans.__('The runs are below.')}`}
+        </div>
+      )}
     </div>
   );
 }
@@ -41,7 +52,7 @@ function Group(props: { group: IAgentGroup; active: string | undefined; able: bo
         <span className="jp-agentlab-caption" title={group.root}>
           <span className="jp-agentlab-strong">{group.name}</span>
           <span className="jp-agentlab-faint">
-            {group.live ? trans._n('%1 agent at work', '%1 agents at work', group.live) : statusWord(trans, group.status)}
+            {group.live ? censusWords(trans, census(group.agents)) : statusWord(trans, group.status)}
             {group.cost > 0 && ` · ${money(group.cost)}`}
           </span>
           {has(CommandIDs.openRun) && (

@@ -1,3 +1,4 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
@@ -5,7 +6,7 @@ import { unitTree, type ITicketView, type IUnitView } from '../rows/locks';
 import { ordinal, shortSpan, span } from '../rows/text';
 import { Glyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
-import { Age, Columns, Empty, IconButton, Left, useRoving } from '../ui/parts';
+import { Age, Columns, Empty, IconButton, useRoving } from '../ui/parts';
 import { modeWord } from '../ui/words';
 
 /** Who holds what, and who waits for it, in order. */
@@ -61,6 +62,13 @@ export function Locks(): JSX.Element {
   );
 }
 
+/** What ends a lease. Its end moves with every sign of life, of which nobody tells: no countdown would be true. */
+function leaseWords(trans: TranslationBundle, ticket: ITicketView): string {
+  const rule = trans.__('Renewed while its owner lives; it ends %1 after the last sign of life.', span(ticket.ttl));
+  const until = new Date(ticket.expires / 1e6).toLocaleTimeString();
+  return ticket.expires ? `${rule} ${trans.__('When this lock last changed, it was to end at %1.', until)}` : rule;
+}
+
 function rowKey(unit: IUnitView, ticket: ITicketView): string {
   return `${ticket.ticket} ${unit.unit}`;
 }
@@ -102,9 +110,9 @@ const Ticket = React.memo(
         <td className="jp-agentlab-numbers">
           <Age from={ticket.since} label={ticket.held ? trans.__('Held for') : trans.__('Waits for')} />
           {ticket.held && ticket.ttl > 0 && (
-            <span className="jp-agentlab-faint" title={trans.__('The lease lasts %1 from the last sign of life of its owner', span(ticket.ttl))}>
-              {' / '}
-              {ticket.expires ? <Left to={ticket.expires} /> : shortSpan(ticket.ttl)}
+            <span className="jp-agentlab-faint" title={leaseWords(trans, ticket)}>
+              {' · '}
+              {trans.__('lease %1', shortSpan(ticket.ttl))}
             </span>
           )}
         </td>

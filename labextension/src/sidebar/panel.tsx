@@ -1,4 +1,5 @@
 import { ReactWidget, SidePanel, Toolbar } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
 import type { AccordionPanel } from '@lumino/widgets';
 import React from 'react';
 
@@ -19,6 +20,8 @@ import { Runs } from './runs';
 import { Runtimes } from './runtimes';
 
 const BADGE = 'agentlab-badge'; // becomes `data-agentlab-badge`
+
+const INSIDE = ['[data-row][tabindex="0"]', '[tabindex="0"], button:not(:disabled), input:not(:disabled)']; // where the keyboard begins
 
 const SIZES = [5, 4, 4, 2, 3]; // of the sections, to each other
 
@@ -97,7 +100,7 @@ export class AgentlabPanel extends SidePanel {
       return made;
     };
     this._sections = [];
-    const agents = section('agents', trans.__('Agents'), <Agents />, view => totals(view.tables).live);
+    const agents = section('agents', trans.__('Agents'), <Agents />, view => totals(view.tables).agents.live);
     agents.addTool(host, 'add', trans.__('Spawn an agent'), () => void host.run(CommandIDs.spawnAgent));
     section('approvals', trans.__('Approvals'), <Approvals />, view => approvals(view.tables, 0).open.length);
     section('locks', trans.__('Locks and queues'), <Locks />, view => rowsOf(view, 'locks').size);
@@ -127,6 +130,17 @@ export class AgentlabPanel extends SidePanel {
       const { section } = this._sections[at]!;
       section.node.querySelector<HTMLElement>('button, input, [tabindex="0"]')?.focus();
     }
+  }
+
+  /** Who comes here by a command or a key goes on by keys: in the first section that is open and has something in it. */
+  protected onActivateRequest(msg: Message): void {
+    super.onActivateRequest(msg);
+    if (this.node.contains(document.activeElement)) {
+      return;
+    }
+    const opened = this._sections.filter(({ section }) => section.isVisible);
+    const found = INSIDE.flatMap(inside => opened.map(({ section }) => section.node.querySelector<HTMLElement>(inside))).find(Boolean);
+    (found ?? this.node.querySelector<HTMLElement>('.lm-AccordionPanel-title[tabindex="0"]'))?.focus();
   }
 
   dispose(): void {

@@ -2,12 +2,14 @@ import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
 import type { IRunListing } from '../model/wire';
-import { runs, type IRunView } from '../rows/runs';
+import { outdates, runs, type IRunView } from '../rows/runs';
 import { amount, money } from '../rows/text';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useAsking, useHost, useView } from '../ui/host';
 import { Age, Columns, Empty, IconButton, Problem, useRoving } from '../ui/parts';
-import { statusWord } from '../ui/words';
+import { censusWords, statusWord } from '../ui/words';
+
+const SOON = 1000; // ms: runs end together, and the log lists them a moment later
 
 /** All runs of the log: search, open, compare two. */
 export function Runs(): JSX.Element {
@@ -27,6 +29,16 @@ export function Runs(): JSX.Element {
       load();
     }
   }, [ready, load]);
+  const before = React.useRef(view.tables);
+  const old = React.useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  React.useEffect(() => {
+    if (ready && outdates(before.current, view.tables)) {
+      clearTimeout(old.current);
+      old.current = setTimeout(load, SOON);
+    }
+    before.current = view.tables;
+  }, [ready, view.tables, load]);
+  React.useEffect(() => () => clearTimeout(old.current), [load]);
   const found = React.useMemo(() => runs(view.tables, listing, search), [view.tables, listing, search]);
   const { active, onKeyDown, onFocus } = useRoving(found.map(one => one.key));
   const toggle = (key: string): void => choose(chosen.includes(key) ? chosen.filter(one => one !== key) : [...chosen, key].slice(-2));
@@ -115,7 +127,7 @@ function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (k
           <span className="jp-agentlab-strong">{of.name}</span>
         </div>
         <div className="jp-agentlab-sub">
-          {of.live ? trans._n('%1 agent at work', '%1 agents at work', of.live) : statusWord(trans, of.status)}
+          {of.live ? (of.agents?.live ? censusWords(trans, of.agents) : trans._n('%1 live agent', '%1 live agents', of.live)) : statusWord(trans, of.status)}
           {` · ${trans.__('%1 events', amount(of.events))}`}
           {of.parent && ` · ${trans.__('a fork')}`}
         </div>

@@ -4,20 +4,20 @@ import { CommandIDs } from '../commands/ids';
 import { totals } from '../rows/totals';
 import { Glyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
+import { censusWords } from '../ui/words';
 
-/** Running, waiting, approvals: in the status bar. A press shows the sidebar, or the questions where there are some. */
+/** At work, waiting, approvals: in the status bar. A press shows the sidebar, or the questions where there are some. */
 export function StatusItem(): JSX.Element {
   const { trans, run } = useHost();
   const view = useView();
-  const { running, waiting, approvals, ill } = totals(view.tables);
+  const { agents, approvals, ill } = totals(view.tables);
   const current = fresh(view);
   const words = current
     ? [
-        trans._n('%1 agent at work', '%1 agents at work', running),
-        trans._n('%1 waits', '%1 wait', waiting),
+        censusWords(trans, agents),
         trans._n('%1 approval', '%1 approvals', approvals),
         ...(ill ? [trans._n('%1 runtime is ill', '%1 runtimes are ill', ill)] : [])
-      ].join(', ')
+      ].join('; ')
     : trans.__('agentlab is not connected');
   return (
     <button
@@ -29,8 +29,8 @@ export function StatusItem(): JSX.Element {
     >
       {current ? (
         <>
-          <Count glyph="running" n={running} />
-          <Count glyph="waiting" n={waiting} />
+          <Count glyph="running" n={agents.working} />
+          <Count glyph="waiting" n={agents.waiting} />
           <Count glyph="blocked" n={approvals} strong />
           {ill > 0 && <Glyph name="warning" />}
         </>

@@ -2,6 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IWaiting } from '../rows/agents';
 import { line, ordinal } from '../rows/text';
+import type { ICensus } from '../rows/totals';
 
 /** A state as a word. One that this version does not know is said as it is. */
 export function statusWord(trans: TranslationBundle, status: string): string {
@@ -33,6 +34,20 @@ export function statusWord(trans: TranslationBundle, status: string): string {
     default:
       return line(status, 24);
   }
+}
+
+/** `3 agents: 1 at work, 1 waits, 1 asks`; `2 agents at work` where all are. */
+export function censusWords(trans: TranslationBundle, { live, working, waiting, asking, others }: ICensus): string {
+  if (live === working) {
+    return live ? trans._n('%1 agent at work', '%1 agents at work', live) : trans.__('no agent');
+  }
+  const parts = [
+    ...(working ? [trans.__('%1 at work', working)] : []),
+    ...(waiting ? [trans._n('%1 waits', '%1 wait', waiting)] : []),
+    ...(asking ? [trans._n('%1 asks', '%1 ask', asking)] : []),
+    ...[...others].map(([status, n]) => `${n} ${statusWord(trans, status)}`)
+  ];
+  return `${trans._n('%1 agent', '%1 agents', live)}: ${parts.join(', ')}`;
 }
 
 /** `waits for file:a.txt · held by ann · 2nd`. */

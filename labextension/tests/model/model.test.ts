@@ -147,12 +147,86 @@ test('a quiet socket is doubted: a plane that is gone is offline, not running', 
   expect(problem().message).toBe('The plane was killed.');
 });
 
-test('a quiet socket of a plane that answers stays', async () => {
+test('a quiet socket of a plane that answers, and is no further, stays', async () => {
+  gateway.answers['GET status'] = () => ({ ok: true, plane: { pid: 1, position: 5 } });
   await connected();
   const socket = gateway.last;
   await pass(120_000);
   expect(socket.closed).toBe(false);
   expect(model.view.link.state).toBe('live');
+});
+
+test('a socket that is dead while the plane goes on is noticed: a snapshot is asked for, over another one', async () => {
+  let position = 5;
+  gateway.answers['GET status'] = () => ({ ok: true, plane: { pid: 1, position } });
+  await connected();
+  const dead = gateway.last;
+  await pass(20_000);
+  const before = model.view.asOf!;
+  position = 9;
+  await pass(31_000);
+  expect(dead.closed).toBe(true);
+  expect(gateway.last.path).toBe('api/stream');
+  expect(model.view.link.state).toBe('connecting');
+  expect(model.view.asOf! - before).toBeLessThan(31_000);
+  gateway.last.open();
+  gateway.last.say(full(9, { agents: {} }));
+  await pass(100);
+  expect(model.view.link.state).toBe('live');
+  expect(model.rows('agents').size).toBe(0);
+});
+
+test('what comes a moment after the plane said how far it is, is not late', async () => {
+  await connected();
+  const socket = gateway.last;
+  let asked = 0;
+  gateway.answers['GET status'] = () => {
+    setTimeout(() => socket.say(delta(6, {})), 500);
+    return { ok: true, plane: { pid: 1, position: ++asked && 6 } };
+  };
+  await pass(34_000);
+  expect(asked).toBeGreaterThan(0);
+  expect(socket.closed).toBe(false);
+  expect(model.view.link.state).toBe('live');
+});
+
+test('where sockets open and stay silent, rows are asked for', async () => {
+  gateway.answers['GET status'] = () => ({ ok: true, plane: { pid: 1, position: 9 } });
+  gateway.answers['GET api/state'] = () => ({ seq: 9, tables: { agents: {} } }) as never;
+  await connected();
+  for (let n = 0; n < 3; n++) {
+    await pass(33_000);
+    gateway.last.open();
+  }
+  await pass(1000);
+  expect(model.view.link.state).toBe('polling');
+  expect(model.rows('agents').size).toBe(0);
+});
+
+test('nothing is asked for while nobody looks, and at once when somebody does', async () => {
+  gateway.answers['GET api/state'] = () => ({ seq: 5, tables: {} }) as never;
+  model.reconnect();
+  for (let n = 0; n < 3; n++) {
+    await pass(2000);
+    gateway.last.cut(1006);
+  }
+  await pass(12_000);
+  expect(model.view.link.state).toBe('polling');
+  const polls = (): number => gateway.asked.filter(one => one.call === 'GET api/state').length;
+  const hidden = vi.spyOn(document, 'hidden', 'get').mockReturnValue(true);
+  const visibility = vi.spyOn(document, 'visibilityState', 'get').mockReturnValue('hidden');
+  document.dispatchEvent(new Event('visibilitychange'));
+  await pass(12_000); // one that was due is still done
+  const before = polls();
+  await pass(40_000);
+  expect(polls()).toBe(before);
+  hidden.mockReturnValue(false);
+  visibility.mockReturnValue('visible');
+  document.dispatchEvent(new Event('visibilitychange'));
+  const sockets = gateway.sockets.length;
+  await pass(6000);
+  expect(gateway.sockets.length).toBeGreaterThan(sockets);
+  expect(polls()).toBeGreaterThan(before);
 });
 
 test('where no socket gets through, rows are asked for, and a socket is tried again later', async () => {
@@ -168,7 +242,7 @@ test('where no socket gets through, rows are asked for, and a socket is tried ag
   expect(seq).toBeGreaterThan(6);
   expect(model.rows('agents').size).toBe(1);
   const tried = gateway.sockets.length;
-  await pass(90_000);
+  await pass(55_000);
   expect(gateway.sockets.length).toBeGreaterThan(tried);
   gateway.last.open();
   await pass(100);

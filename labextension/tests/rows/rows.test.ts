@@ -5,10 +5,12 @@ import type { IDelta, Tables } from '../../src/model/wire';
 import { agentGroups } from '../../src/rows/agents';
 import { approvals } from '../../src/rows/approvals';
 import { consequence, unitTree } from '../../src/rows/locks';
-import { runs } from '../../src/rows/runs';
+import { outdates, runs } from '../../src/rows/runs';
 import { kinds, runtimes } from '../../src/rows/runtimes';
 import { block, line, ordinal, shortSpan, span, visible } from '../../src/rows/text';
-import { totals } from '../../src/rows/totals';
+import { census, totals } from '../../src/rows/totals';
+import { censusWords } from '../../src/ui/words';
+import { nullTranslator } from '@jupyterlab/translation';
 import { agent, full } from '../fakes';
 
 function tables(of: IDelta['tables']): Tables {
@@ -151,7 +153,29 @@ test('what is counted adds up', () => {
     approvals: { q: { status: 'asked' }, p: { status: 'denied' } },
     runtimes: { l: { health: 'online' }, d: { health: 'recently_lost' } }
   });
-  expect(totals(rows)).toEqual({ running: 2, waiting: 1, approvals: 1, live: 3, ill: 1 });
+  expect(totals(rows)).toEqual({ agents: { live: 3, working: 1, waiting: 1, asking: 0, others: new Map([['idle', 1]]) }, approvals: 1, ill: 1 });
+});
+
+test('at work is who runs: all others that live are said by what they do instead', () => {
+  const trans = nullTranslator.load('agentlab');
+  const said = (...statuses: string[]): string => censusWords(trans, census(statuses.map(status => ({ status }))));
+  expect(said('running', 'waiting', 'blocked', 'done')).toBe('3 agents: 1 at work, 1 waits, 1 asks');
+  expect(said('running', 'running', 'failed')).toBe('2 agents at work');
+  expect(said('paused', 'queued', 'dispatched', 'idle', 'stopping')).toBe('5 agents: 1 paused, 1 queued, 1 starting, 1 idle, 1 stopping');
+  expect(said('done')).toBe('no agent');
+});
+
+test('a listing is newer than a row that was made before the run ended', () => {
+  const rows = tables({ runs: { r1: { run_id: 'r1', name: 'one', status: 'open', seq: 7, live: 1 }, r2: { run_id: 'r2', name: 'two', status: 'open', seq: 7, live: 1 } } });
+  const listing = [{ run_id: 'r1', name: 'one', status: 'done', ended: 9, n_events: 9 }, { run_id: 'r2', name: 'two', status: 'open' }];
+  expect(runs(rows, listing).map(run => [run.key, run.status, run.events, run.live])).toEqual([['r1', 'done', 9, 0], ['r2', 'open', 7, 1]]);
+});
+
+test('the listing is old when a run has ended or was forgotten, not when one goes on', () => {
+  const run = (status: string, seq = 1) => ({ run_id: 'r1', name: 'r1', status, seq });
+  const [none, open, further, done] = [tables({}), tables({ runs: { r1: run('open') } }), tables({ runs: { r1: run('open', 2) } }), tables({ runs: { r1: run('done') } })];
+  expect([outdates(none, open), outdates(open, open), outdates(open, further)]).toEqual([false, false, false]);
+  expect([outdates(open, done), outdates(done, none), outdates(none, done)]).toEqual([true, true, true]);
 });
 
 test('rows of another version with fields missing, unknown or new are tolerated everywhere', () => {
@@ -161,7 +185,7 @@ test('rows of another version with fields missing, unknown or new are tolerated 
   expect(approvals(odd).open).toHaveLength(1);
   expect(runtimes(odd)[0]!.health).toBe('unknown');
   expect(runs(odd, [])).toHaveLength(1);
-  expect(totals(odd).live).toBe(1);
+  expect(totals(odd).agents.live).toBe(1);
 });
 
 test('two thousand deltas of fifty agents are folded and listed in far less than their second', () => {

@@ -51,6 +51,18 @@ test('a press on a button of a row runs its command for that agent', () => {
   ]);
 });
 
+test('where there are more runs than are listed, how many agents are not is said', () => {
+  const many = Array.from({ length: 53 }, (_, n) => agent('a', { agent: `r${n}/a`, run_id: `r${n}`, status: n < 2 ? 'running' : 'done' }));
+  const { container } = shown(stage({ agents: Object.fromEntries(many.map(row => [row.agent as string, row])) }), <Agents />);
+  expect(container.querySelectorAll('tr[data-row]').length).toBe(50);
+  expect(container.textContent).toContain('The agents of 3 more runs are not listed here (no agent)');
+});
+
+test('the caption of a run says who is at work, and who is not', () => {
+  const { container } = shown(stage({ agents: { 'r1/a': agent('a'), 'r1/b': agent('b', { status: 'blocked' }), 'r1/c': agent('c', { status: 'paused' }) } }), <Agents />);
+  expect(container.querySelector('caption')!.textContent).toContain('3 agents: 1 at work, 1 asks, 1 paused');
+});
+
 test('one row is a tab stop, the arrows lead to the others, Enter opens', () => {
   const on = stage({ agents: { 'r1/ann': agent('ann'), 'r1/bob': agent('bob') } });
   const { container } = shown(on, <Agents />);
@@ -131,12 +143,14 @@ test('a question is answered by an option, by words, or not at all', async () =>
 });
 
 test('a unit shows who holds it and its queue in order, each with what an operator can do', () => {
-  const lock = (ticket: number, owner: string, more: object) => ({ ticket, owner: `r1/${owner}`, run_id: 'r1', units: ['file:a'], mode: 'X', granted: NOW, requested: NOW, ttl: 60, ...more });
+  const lock = (ticket: number, owner: string, more: object) => ({ ticket, owner: `r1/${owner}`, run_id: 'r1', units: ['file:a'], mode: 'X', granted: NOW, requested: NOW, ttl: 60, expires: NOW + 60e9, ...more });
   const on = stage({ locks: { 1: lock(1, 'ann', { status: 'held', token: 1 }), 3: lock(3, 'cat', { status: 'waiting', position: 2 }), 2: lock(2, 'bob', { status: 'waiting', position: 1 }) } });
   const { container } = shown(on, <Locks />);
   const rows = [...container.querySelectorAll('tr[data-row]')].map(row => row.textContent);
   expect(rows.map(text => /ann|bob|cat/.exec(text ?? '')![0])).toEqual(['ann', 'bob', 'cat']);
   expect(rows[1]).toContain('1st');
+  expect([rows[0], rows[1]]).toEqual([expect.stringContaining('lease 1m'), expect.not.stringContaining('lease')]);
+  expect(screen.getByTitle(/Renewed while its owner lives; it ends 1 min 00 s after.*was to end at/)).toBeTruthy();
   fireEvent.click(screen.getByRole('button', { name: 'Move cat to the front' }));
   fireEvent.click(screen.getByRole('button', { name: 'Release what ann holds' }));
   expect(on.ran.map(one => [one.command, one.args])).toEqual([
@@ -182,10 +196,36 @@ test('runs are searched, opened, and two of them compared', async () => {
   ]);
 });
 
+test('runs are listed anew when one has ended or is forgotten, once for many', async () => {
+  vi.useFakeTimers();
+  try {
+    const run = (id: string, status: string) => ({ run_id: id, name: id, status, started: NOW, seq: 3, live: status === 'open' ? 1 : 0 });
+    const on = stage({ runs: { r1: run('r1', 'open'), r2: run('r2', 'open') } });
+    const asked = (): number => on.gateway.asked.length;
+    let listed = [{ run_id: 'r1', name: 'r1', status: 'open', started: NOW, live: 1 }];
+    on.gateway.answers['GET api/runs?limit=200'] = () => listed as never;
+    const { container } = shown(on, <Runs />);
+    await act(() => vi.advanceTimersByTimeAsync(0));
+    expect(asked()).toBe(1);
+    change(on, delta(2, { runs: { r1: run('r1', 'done') } }));
+    change(on, delta(3, { runs: { r2: run('r2', 'done') } }));
+    listed = ['r1', 'r2'].map(id => ({ run_id: id, name: id, status: 'done', started: NOW, ended: NOW + 5e9, n_events: 9, live: 0 }));
+    await act(() => vi.advanceTimersByTimeAsync(3000));
+    expect(asked()).toBe(2);
+    change(on, delta(4, { runs: { r1: null, r2: null } }));
+    const rows = [...container.querySelectorAll('tr[data-run]')].map(row => row.textContent);
+    expect(rows).toEqual([expect.stringContaining('done · 9 events'), expect.stringContaining('done · 9 events')]);
+    await act(() => vi.advanceTimersByTimeAsync(3000));
+    expect(asked()).toBe(3);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test('the status bar counts, and leads to the questions where there are some', () => {
   const on = stage({ agents: { a: agent('a'), b: agent('b', { status: 'waiting' }) }, approvals: { q: question('q') } });
   shown(on, <StatusItem />);
-  const item = screen.getByRole('button', { name: /1 agent at work, 1 waits, 1 approval/ });
+  const item = screen.getByRole('button', { name: /2 agents: 1 at work, 1 waits; 1 approval/ });
   fireEvent.click(item);
   expect(on.ran[0]!.command).toBe('agentlab:show-approvals');
   change(on, delta(2, {}), offline);

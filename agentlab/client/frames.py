@@ -18,6 +18,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "boundary": "category", "sandbox": "category", "task_id": "text", "runtime": "category", "pid": "count", "queued_at": "time",
         "started": "time", "ended": "time", "tok_in": "count", "tok_out": "count", "tok_cache": "count", "cost": "amount",
         "output": "json", "error": "text", "exit_code": "count", "vendor_session": "text",
+        "resets": "time",
     },
     "locks": {
         "ticket": "number", "run_id": "text", "owner": "text", "units": "texts", "mode": "category", "status": "category",

@@ -168,7 +168,13 @@ def end(turn: Turn, agent: Agent, c: Finish) -> None:
     """An agent is over: its end, its locks, its questions, its task, and its run where that was all of it."""
     usage = dict(c.usage or agent.usage)  # a copy: the agent's goes on counting what is reported late
     body = e.AgentEnd(
-        output=c.output, error=c.error, reason=c.reason, exit_code=c.exit_code, last_lines=c.last_lines, usage=usage
+        output=c.output,
+        error=c.error,
+        reason=c.reason,
+        exit_code=c.exit_code,
+        last_lines=c.last_lines,
+        usage=usage,
+        resets=c.resets,
     )
     began = agent.started or agent.queued_at
     turn.emit(

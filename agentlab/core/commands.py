@@ -244,6 +244,7 @@ class Finish(Command, frozen=True, tag="finish"):
     exit_code: int | None = None
     last_lines: str = ""
     usage: dict[str, float] = {}
+    resets: int | None = None  # ns since the epoch: when the limit that it ran into resets, where the vendor says so
 
 
 class Touched(Command, frozen=True, tag="touched"):

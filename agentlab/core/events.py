@@ -161,13 +161,14 @@ class AgentState(Body, frozen=True, tag="agent.state"):
 class AgentEnd(Body, frozen=True, tag="agent.end"):
     """status of the envelope: done, failed or cancelled."""
 
-    NONDET = frozenset({"usage", "last_lines"})
+    NONDET = frozenset({"usage", "last_lines", "resets"})
     output: JSON = None
     error: str = ""
     reason: str = ""  # class of failure: process, lost, auth, timeout, cancelled, ...
     exit_code: int | None = None
     last_lines: str = ""
     usage: dict[str, float] = {}  # tokens in, out, cached; cost in USD
+    resets: int | None = None  # ns since the epoch: when the limit that it ran into resets, where the vendor says so
 
 
 class Message(Body, frozen=True, tag="message"):

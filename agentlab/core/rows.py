@@ -62,6 +62,7 @@ class Agent(Struct, kw_only=True):
     error: str = ""
     exit_code: int | None = None
     usage: dict[str, float] = field(default_factory=dict)
+    resets: int | None = None  # when the limit that it ran into resets, where the vendor says so
     vendor_session: str | None = None
     acted: bool = False  # a tool has run
     mail: list[Mail] = field(default_factory=list)

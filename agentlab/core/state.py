@@ -325,7 +325,7 @@ class State:
             return
         agent.status, agent.ended, agent.paused_at = event.status or "failed", event.ts, None
         agent.output, agent.error, agent.reason, agent.exit_code = body.output, body.error, body.reason, body.exit_code
-        agent.doing, agent.alert, agent.mail = "", "", []
+        agent.doing, agent.alert, agent.mail, agent.resets = "", "", [], body.resets
         if body.usage:
             agent.usage = dict(body.usage)
         self.runs[event.run_id].live -= 1

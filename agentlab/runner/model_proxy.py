@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from agentlab.core.events import ModelExchange
 
+from .model_limits import REFUSED, resets
 from .model_usage import Used, used
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class ModelProxy:
         self._keeping: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.Future[None]] = set()  # exchanges that are not recorded yet
         self.meter: Meter | None = None
+        self.resets: float | None = None  # s since the epoch: when the limit that was run into last resets
         self._loop = asyncio.get_running_loop()
 
     def url(self, provider: str, upstream: str) -> str:
@@ -259,6 +261,8 @@ class ModelProxy:
         if answer is not None:
             with contextlib.suppress(Exception):
                 await answer.aclose()
+        if answer is not None and (asked.status in REFUSED or asked.status < 300):
+            self.resets = resets(asked.status, answer.headers, bytes(asked.answer), time.time())
         found = _ID.search(asked.answer, 0, _HEAD)
         body = ModelExchange(
             provider=asked.provider, method=asked.method, path=asked.path, code=asked.status, media=asked.media,

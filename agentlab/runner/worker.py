@@ -143,6 +143,7 @@ class Worker:
         return Finish(
             agent=agent, status=turn.status, output=turn.output, error=turn.error, reason=turn.reason,
             exit_code=turn.exit_code, last_lines=turn.last_lines, usage=usage,
+            resets=None if turn.resets is None else int(turn.resets * 1e9),
         )  # fmt: skip
 
     async def _work(self, hired: Hired) -> Turn:
@@ -255,7 +256,7 @@ class Worker:
                 return turn
             seconds, why = wait
             self._gate.record(Error(kind=turn.reason, message=f"{why} {turn.error}".strip()), status="retry")
-            self._background(self._status("idle", why))
+            self._background(self._status("idle", f"{why} {turn.error}".strip()))
             await asyncio.sleep(seconds)
             self._background(self._status("running"))
             if turn.reason in LIMITED and self._governor and self._governor.calls:
@@ -296,6 +297,8 @@ class Worker:
             self._gate.record(Guard(rule="budget", detail=said), status="warned")
         if self._verdict:
             turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text)
+        elif turn.status == "failed" and turn.resets is not None:
+            turn = replace(turn, error=f"{reset_text(turn.resets)} {turn.error}".strip())
         for what, much in turn.usage.items():
             self._usage[what] = self._usage.get(what, 0) + much
         if turn.vendor_session and turn.vendor_session != self._vendor_session:
@@ -445,6 +448,14 @@ class Worker:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def reset_text(moment: float) -> str:
+    """s since the epoch, for people."""
+    try:
+        return time.strftime("Its limit resets at %Y-%m-%d %H:%M:%SZ.", time.gmtime(moment))
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:

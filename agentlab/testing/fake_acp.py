@@ -133,6 +133,8 @@ class Agent:
                 subprocess.Popen(["sleep", str(value)], start_new_session=True)
             case "exit":
                 os._exit(value)
+            case "fail":
+                raise RuntimeError(value)
             case "stop":
                 return str(value)
         return None

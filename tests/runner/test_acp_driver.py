@@ -21,6 +21,7 @@ from agentlab.runner.drivers import acp_setup, gemini, opencode, protected
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.base import Context
 from agentlab.runner.gate import Verdict
+from agentlab.runner.model_proxy import ModelProxy
 from agentlab.testing import fake_acp
 from agentlab.testing.gate import MemoryGate
 
@@ -40,14 +41,16 @@ class Bench:
         self.gate: MemoryGate = gate
         self.root = self.lab.root
 
-    def driver(self, *, boundary: str = "tools", options: Any = None, **spec: Any) -> AcpDriver:
+    def driver(
+        self, *, boundary: str = "tools", options: Any = None, models: ModelProxy | None = None, **spec: Any
+    ) -> AcpDriver:
         private = self.lab.home / "agents" / str(len(self.drivers))
         private.mkdir(parents=True, exist_ok=True)
         sealed = {"builtins_off": []} if boundary == "tools" else {}
         context = Context(
             agent=self.gate.owner, root=self.root, private=private, shared=private, tools=self.host, gate=self.gate,
             spec=AgentSpec(kind="acp", boundary=boundary, options={"command": FAKE, **sealed, **(options or {})}, **spec),
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"]}, models=models,
         )  # fmt: skip
         self.drivers.append(AcpDriver(context))
         return self.drivers[-1]
@@ -100,6 +103,16 @@ async def test_a_stop_for_another_reason_is_a_failure_with_its_class(bench: Benc
     for stop, reason in (("max_tokens", "limit"), ("refusal", "refusal"), ("who knows", "unknown")):
         turn = await driver.prompt(do({"stop": stop}))
         assert (turn.status, turn.reason) == ("failed", reason)
+
+
+async def test_a_limit_that_the_record_of_its_model_has_seen_says_when_it_resets(bench: Bench) -> None:
+    models = ModelProxy(bench.gate, limit=1000)
+    driver = await bench.started(models=models)
+    models.resets = 1_800_000_000.0
+    limited = await driver.prompt(do({"fail": "429 Too Many Requests"}))
+    other = await driver.prompt(do({"fail": "the model said something odd"}))
+    assert (limited.reason, limited.resets) == ("rate_limit", 1_800_000_000.0)
+    assert (other.reason, other.resets) == ("unknown", None)
 
 
 async def test_an_interrupted_wait_gives_its_ticket_back_although_the_agent_tells_nobody(bench: Bench) -> None:

@@ -12,8 +12,9 @@ from fake_plane import FakePlane, until
 from tiny_driver import TinyDriver
 
 from agentlab import kinds
+from agentlab.client.rows import detail
 from agentlab.core import commands as c
-from agentlab.core.events import GO_ON, AgentEnd, AnyBody, Budget, Error, Guard, ModelCall, ToolCall
+from agentlab.core.events import GO_ON, AgentEnd, AgentState, AnyBody, Budget, Error, Guard, ModelCall, ToolCall
 from agentlab.runner import governor, worker
 from agentlab.runner.drivers.base import Turn
 from agentlab.runner.worker import Worker
@@ -166,6 +167,16 @@ async def test_a_rate_limit_is_waited_out_and_shown(plane: FakePlane, run: Run) 
     await run("limited 1", wait_limits=True)
     assert (plane.status("r1/a"), end_of(plane).output) == ("done", 2)
     assert "its limit to reset" in of(plane, Error)[0].body.message
+    (idle,) = [e.body.reason for e in plane.events if isinstance(e.body, AgentState) and e.status == "idle"]
+    assert "Its limit resets at 1970-01-01 00:00:01Z." in idle
+
+
+async def test_an_agent_that_ended_by_a_limit_says_when_that_resets(plane: FakePlane, run: Run) -> None:
+    await run("limited 1")
+    row = plane.state.row("agents", "r1/a")
+    assert row is not None
+    assert (row["reason"], row["resets"]) == ("rate_limit", 1_000_000_000)
+    assert detail(row).startswith("Its limit resets at 1970-01-01 00:00:01Z. too many")
 
 
 def earlier(plane: FakePlane, *bodies: AnyBody, task: str = "rejected") -> None:

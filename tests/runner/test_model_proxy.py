@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -265,3 +266,19 @@ async def test_an_answer_that_failed_uses_nothing(bench: Bench) -> None:
     await bench.client.post(f"{await bench.upstream(refuse)}/v1/messages", json={})
     await bench.proxy.settled()
     assert told == []
+
+
+async def test_when_a_limit_resets_is_known_until_an_answer_passes_again(bench: Bench) -> None:
+    answers = [b"HTTP/1.1 429 No\r\nretry-after: 30\r\nconnection: close\r\n\r\n{}", HEAD + b"\r\n{}"]
+
+    async def refuse_once(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers.pop(0))
+
+    url = await bench.upstream(refuse_once)
+    before = time.time()
+    await bench.client.post(f"{url}/v1/messages", json={})
+    await bench.proxy.settled()
+    assert bench.proxy.resets is not None and before + 30 <= bench.proxy.resets <= time.time() + 30
+    await bench.client.post(f"{url}/v1/messages", json={})
+    await bench.proxy.settled()
+    assert bench.proxy.resets is None

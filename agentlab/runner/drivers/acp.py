@@ -328,7 +328,9 @@ class AcpDriver:
                 exit_code=gone.exit_code, last_lines=gone.last_lines,
             )  # fmt: skip
         if prompt.verdict:
-            return _failed(*prompt.verdict, usage=usage, vendor_session=session)
+            models, limited = self._context.models, prompt.verdict[1].reason in ("rate_limit", "quota")
+            resets = models.resets if models and limited else None
+            return _failed(*prompt.verdict, usage=usage, vendor_session=session, resets=resets)
         stop = ended.stop if ended else ""
         if prompt.interrupted or stop == "cancelled":
             return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)

@@ -10,6 +10,8 @@ from agentlab.__about__ import PROTOCOL, __version__
 from agentlab.errors import AgentlabError
 from agentlab.link.messages import Admin, View
 
+from . import profiles
+
 if TYPE_CHECKING:
     from .lab import Lab
 
@@ -33,6 +35,9 @@ def checks(connected: Callable[[], Lab]) -> list[Check]:
     except AgentlabError as error:
         return [here, Check("plane", "fail", str(error), "agentlab daemon logs")]
     found = [here, *(Check(c["name"], c["verdict"], c["detail"], c.get("fix", "")) for c in answers)]
+    for name, why in profiles.problems(lab.home).items():
+        found = [c for c in found if c.check != f"profile {name}"]
+        found.append(Check(f"profile {name}", "fail", why, "mend config.toml"))
     if welcome.version != __version__:
         detail = f"It is {welcome.version}, this client {__version__}."
         found.append(Check("plane's version", "warn", detail, "agentlab daemon stop; agents go on"))

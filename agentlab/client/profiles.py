@@ -37,6 +37,17 @@ def names(home: Path | None) -> dict[str, str]:
         return {}
 
 
+def problems(home: Path | None) -> dict[str, str]:
+    """Name -> why nothing can be spawned by it."""
+    found = {}
+    for name in names(home):
+        try:
+            resolve(home, name, {})
+        except BadRequest as error:
+            found[name] = str(error)
+    return found
+
+
 def resolve(home: Path | None, kind: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The kind behind a name, and what was given laid over what its profile says. A kind is its own name.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import agentlab
+from agentlab.client import doctor
 from agentlab.client.lab import Lab
 from agentlab.testing.stage import Stage
 
@@ -602,3 +603,9 @@ def test_releasing_a_claim_of_another_process_ends_the_run_that_was_opened_for_i
     assert (rows[hold.run_id]["status"], rows[kept.run_id]["status"]) == ("done", "open")
     lab.release()
     assert lab.state()["tables"]["runs"][kept.run_id]["status"] == "done"
+
+
+def test_doctor_says_what_is_wrong_with_a_profile(stage: Stage, lab: Lab) -> None:
+    (stage.home / "config.toml").write_text('[agents.mine]\nkind = "codex"\nargs = ["--fast"]\n')
+    (check,) = [c for c in doctor.checks(lambda: lab) if c.check == "profile mine"]
+    assert check.verdict == "fail" and "of kind 'codex' has no args" in check.detail

@@ -167,6 +167,12 @@ def test_what_makes_no_sense_is_a_clear_error(home: Path, name: str, given: dict
         profiles.resolve(home, name, given)
 
 
+def test_those_that_nothing_can_be_spawned_by_are_told(home: Path, entries: Path) -> None:
+    broken = {"bare", "odd", "unknown", "misled", "wordy", "argued", "steps", "mute", "both", "gemini", "listed"}
+    assert profiles.problems(home).keys() == broken
+    assert profiles.problems(None) == {}
+
+
 def test_names_are_offered_and_a_broken_file_has_none(home: Path) -> None:
     assert profiles.names(home)["mine"] == "profile of acp"
     (home / "config.toml").write_text("[agents.x]\nnonsense = 1")

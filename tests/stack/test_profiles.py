@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,18 +42,26 @@ def config(lab: agentlab.Lab, home: Path) -> Path:
 
 
 def profile(name: str, **fields: Any) -> str:
-    """In TOML, as which a JSON value that is no object may stand."""
-    env = fields.pop("env", {})
-    lines = [f"[agents.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
-    return "\n".join([*lines, f"[agents.{name}.env]", *(f"{key} = {json.dumps(v)}" for key, v in env.items()), ""])
+    return "\n".join([f"[agents.{name}]", *(f"{key} = {toml(value)}" for key, value in fields.items()), ""])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def toml(value: Any) -> str:
+    """A JSON value that is no object is one of TOML too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.agents) for kind in ("gemini", "opencode"))]
+)
 def test_a_vendor_s_agent_has_its_model_and_environment_from_its_profile(
     lab: agentlab.Lab, config: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str
 ) -> None:
     one = vendor(kind, model, tmp_path / "user")
-    config.write_text(profile("mine", kind=kind, boundary="tools", **one.spec))
+    program = shutil.which(kind, path=one.spec["env"].get("PATH", ""))  # Claude's comes with its SDK
+    command = [program] if program else []
+    config.write_text(profile("mine", kind=kind, command=command, boundary="tools", **one.spec))
     steps = do(one.call("write", path="a.txt", data="by a profile"), {"say": "written"})
     agent = lab.spawn("mine", steps, workdir=work)
     assert agent.wait(120).check().output == "written"

@@ -169,7 +169,7 @@ class Worker:
             shared=shared_folder(home, spec.kind), tools=self._tools, gate=self._gate, env=env,
             models=self._recorder(settings.models),
         )  # fmt: skip
-        driver: Driver = _driver(spec)(context)
+        driver: Driver = driver_of(spec)(context)
         self._context = context
         if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):
             await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl)
@@ -243,7 +243,7 @@ class Worker:
         spec = msgspec.structs.replace(self._context.spec, resume=None)
         self._context = replace(self._context, spec=spec)
         self._vendor_session = None
-        await self._start(_driver(spec)(self._context))
+        await self._start(driver_of(spec)(self._context))
         return await self._prompt(task)
 
     async def _prompt(self, task: JSON) -> Turn:
@@ -474,7 +474,7 @@ def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:
     )  # fmt: skip
 
 
-def _driver(spec: AgentSpec) -> type[Driver]:
+def driver_of(spec: AgentSpec) -> type[Driver]:
     """The class that drives this agent. Raises BadRequest: there is none, or it cannot hold the boundary."""
     found: type[Driver] = kinds.load(spec.kind)
     if spec.boundary not in found.boundaries:

@@ -34,6 +34,7 @@ from agentlab.runner.gate import Verdict
 from agentlab.runner.model_proxy import ModelProxy
 from agentlab.runner.tools import ToolHost
 from agentlab.runner.tools.page import LINES
+from agentlab.runner.worker import driver_of
 
 from . import hostile, meddler
 from .gate import MemoryPlane
@@ -230,7 +231,9 @@ class DriverSuite:
     async def test_settings_of_the_workspace_open_nothing(self, bench: DriverBench, boundary: str) -> None:
         """Whichever vendor they are of. With its own tools it still asks before each of them, and a no is a no."""
         if boundary not in kinds.load(self.kind).boundaries:
-            pytest.skip(f"{self.kind} does not offer boundary {boundary!r}")
+            with pytest.raises(BadRequest, match=f"cannot have boundary='{boundary}'"):
+                driver_of(AgentSpec(kind=self.kind, boundary=boundary))
+            return
         before = hostile.settle(bench.root)
         steps = [
             {**step, "exact": True} for step in json.loads(json.dumps(self.own).replace("{root}", str(bench.root)))

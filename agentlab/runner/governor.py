@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentlab.core.events import AnyBody, Budget, ModelCall, ProcOutput, ToolCall, ToolResult
+from agentlab.core.events import AnyBody, Budget, Message, ModelCall, ProcOutput, ToolCall, ToolResult
 
 RETRY_AFTER = (5.0, 20.0, 60.0)  # s before the 1st, 2nd and every later try
 RETRIED = frozenset({"network", "server", "timeout"})
@@ -46,6 +46,7 @@ class Governor:
     tokens: int = 0
     cost: float = 0.0
     calls: int = 0  # of tools, since the prompt began
+    said: int = 0  # texts, since the prompt began
     _worked: float = 0.0  # s, of prompts that have ended or were paused
     _since: float | None = None  # when the prompt began, or went on
     _sign: float = 0.0  # when it was last heard of
@@ -56,7 +57,7 @@ class Governor:
     # --- what happens ------------------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        self.calls, self._since, self._sign = 0, now, now
+        self.calls, self.said, self._since, self._sign = 0, 0, now, now
         self._before = (self.tokens, self.cost)
         self._open.clear()
 
@@ -83,6 +84,8 @@ class Governor:
             case ModelCall():
                 self.tokens += sum(int(columns.get(name) or 0) for name in ("tok_in", "tok_out"))
                 self.cost += float(columns.get("cost") or 0.0)
+            case Message(role="assistant"):
+                self.said += 1
             case ToolCall():
                 self.calls += 1
                 self._open.add(body.call)

@@ -34,6 +34,14 @@ from .tools import ToolHost
 PROGRAMS = frozenset({"script", "python"})
 """Kinds that are no models: they may wait for a lock as long as it takes, and what they are given is no message."""
 
+ANSWERING = kinds.DRIVERS.keys() - PROGRAMS - {"cli"}
+"""Kinds whose turn has said or done something. Of other kinds nobody knows what their silence means."""
+
+NO_OUTPUT = (
+    "The turn ended as if all were well, but the agent has neither said anything nor called a tool. Look at what its model "
+    "answered (`run.exchanges(blobs=True)`), and prompt it again, with other words or another model."
+)
+
 GRACE = 2.0  # s that a stopped agent has to close; half of them to end its turn
 NOTICE = 30.0  # s between looks at an agent that is quiet: a person may have been asked meanwhile
 _HANGS = 5.0  # s for a driver whose processes are gone
@@ -292,6 +300,9 @@ class Worker:
             governor.end(time.monotonic())
             self._say_silence("")
         governor.settle(turn.usage)
+        if turn.status == "done" and self._kind in ANSWERING and not (turn.output or governor.said or governor.calls):
+            turn = replace(turn, status="failed", reason="no_output", error=NO_OUTPUT)
+            self._gate.record(Error(kind=turn.reason, message=turn.error), status="error")
         if turn.status == "done" and governor.costs_unknown():
             said = "It does not tell what it costs: max_cost cannot end it."
             self._gate.record(Guard(rule="budget", detail=said), status="warned")

@@ -7,7 +7,7 @@ The prompt is a JSON list of steps, taken one after the other:
     {"call": [tool, {...}]}           a tool of the MCP server that was handed over with the session
     {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may
     {"act": {...}}                    the same without asking
-    {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}
+    {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}  {"fail": text}
 It imports the standard library only, so that it starts at once.
 """
 

@@ -184,8 +184,9 @@ async def test_the_tools_boundary_is_refused_where_nobody_said_how_its_own_are_s
 async def test_a_missing_command_or_program_is_a_clear_error(bench: Bench) -> None:
     with pytest.raises(BadRequest, match="wants a command"):
         bench.driver(options={"command": ""})
-    with pytest.raises(Unavailable, match="There is no program '/nowhere'"):
+    with pytest.raises(Unavailable, match=r"There is no program '/nowhere'.*Install it") as missing:
         await bench.driver(options={"command": "/nowhere"}).start()
+    assert missing.value.data["reason"] == "missing"
 
 
 async def test_a_program_that_does_not_speak_the_protocol_says_its_last_lines(bench: Bench) -> None:

@@ -14,7 +14,18 @@ from tiny_driver import TinyDriver
 from agentlab import kinds
 from agentlab.client.rows import detail
 from agentlab.core import commands as c
-from agentlab.core.events import GO_ON, AgentEnd, AgentState, AnyBody, Budget, Error, Guard, ModelCall, ToolCall
+from agentlab.core.events import (
+    GO_ON,
+    AgentEnd,
+    AgentState,
+    AnyBody,
+    Budget,
+    Error,
+    Guard,
+    Message,
+    ModelCall,
+    ToolCall,
+)
 from agentlab.runner import governor, worker
 from agentlab.runner.drivers.base import Turn
 from agentlab.runner.worker import Worker
@@ -31,6 +42,17 @@ class Spender(TinyDriver):
 
     async def _free(self, _: str) -> Turn:
         return Turn("done", output="free", usage={"in": 1})
+
+    async def _nothing(self, _: str) -> Turn:
+        return Turn("done")
+
+    async def _act(self, _: str) -> Turn:
+        self.context.gate.record(ToolCall(call="c1"))
+        return Turn("done")
+
+    async def _speak(self, _: str) -> Turn:
+        self.context.gate.record(Message(role="assistant", text="hm"))
+        return Turn("done")
 
     async def _quiet(self, _: str) -> Turn:
         self._interrupted.clear()
@@ -223,6 +245,30 @@ async def test_no_fresh_session_begins_where_tools_had_run_in_the_one_that_is_go
 async def test_no_fresh_session_begins_where_nobody_knows_what_was_done(plane: FakePlane, run: Run) -> None:
     await run("rejected", resume="gone")
     assert (plane.status("r1/a"), end_of(plane).reason) == ("failed", "resume_rejected")
+
+
+async def test_a_turn_that_says_and_does_nothing_is_a_failure(
+    plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "ANSWERING", {"tiny"})
+    await run("nothing")
+    end = end_of(plane)
+    assert (plane.status("r1/a"), end.reason) == ("failed", "no_output")
+    assert "neither said anything nor called a tool" in end.error
+    assert [error.body.kind for error in of(plane, Error)] == ["no_output"]
+
+
+@pytest.mark.parametrize("done", ["act", "speak"])
+async def test_a_turn_that_did_something_needs_no_last_word(
+    plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch, done: str
+) -> None:
+    monkeypatch.setattr(worker, "ANSWERING", {"tiny"})
+    await run(done)
+    assert plane.status("r1/a") == "done"
+
+
+def test_programs_may_be_silent_and_agents_with_models_may_not() -> None:
+    assert {"claude", "codex", "gemini", "opencode", "acp"} == worker.ANSWERING
 
 
 def test_the_worker_looks_at_quiet_agents_often_enough_to_see_questions() -> None:

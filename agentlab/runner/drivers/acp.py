@@ -112,7 +112,8 @@ class AcpDriver:
         if hello.get("protocolVersion") != wire.VERSION:
             raise Unavailable(
                 f"{setup.title} speaks version {hello.get('protocolVersion')} of the Agent Client Protocol; "
-                f"agentlab speaks version {wire.VERSION}."
+                f"agentlab speaks version {wire.VERSION}. Install a version of it, or of agentlab, that speaks the other's.",
+                reason="version",
             )
         check_version(setup.name, str((hello.get("agentInfo") or {}).get("version", "")), Path(setup.argv[0]))
         able = hello.get("agentCapabilities") or {}

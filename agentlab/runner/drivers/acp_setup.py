@@ -132,7 +132,8 @@ def executable(program: str, env: Mapping[str, str]) -> str:
     if found := shutil.which(program, path=env.get("PATH")):
         return found
     raise Unavailable(
-        f"There is no program {program!r} here: neither on PATH nor as a path. Install it, or name it in full."
+        f"There is no program {program!r} here: neither on PATH nor as a path. Install it, or name it in full.",
+        reason="missing",
     )
 
 

@@ -23,7 +23,9 @@ VERSION: Final = 1
 def require() -> None:
     """Raises Unavailable: the extra is not installed."""
     if importlib.util.find_spec("acp") is None:
-        raise Unavailable("Agents of this kind need the extra `agents`: pip install 'agentlab[agents]'.")
+        raise Unavailable(
+            "Agents of this kind need the extra `agents`: pip install 'agentlab[agents]'.", reason="missing"
+        )
 
 
 @cache

@@ -78,7 +78,9 @@ class ClaudeDriver:
             self.preload()
             import claude_agent_sdk as sdk
         except ImportError:
-            raise Unavailable("Claude agents need the extra `claude`: pip install 'agentlab[claude]'.") from None
+            raise Unavailable(
+                "Claude agents need the extra `claude`: pip install 'agentlab[claude]'.", reason="missing"
+            ) from None
         from .claude_stream import Recorder
 
         own = {processes.AGENT_VARIABLE: context.agent, _MARK: self._mark}

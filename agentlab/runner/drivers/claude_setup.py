@@ -118,14 +118,18 @@ def find_cli(chosen: str | None, bundled: Path, path: str | None) -> Path:
     if chosen is not None:
         if found := shutil.which(chosen, path=path):
             return Path(found)
-        raise Unavailable(f"There is no program at {chosen!r} (option cli).")
+        raise Unavailable(
+            f"There is no program at {chosen!r} (option cli). Correct it, or leave it out to use the one on PATH.",
+            reason="missing",
+        )
     if os.access(bundled, os.X_OK):
         return bundled
     if found := shutil.which("claude", path=path):
         return Path(found)
     raise Unavailable(
         "Claude Code is not installed here: this platform's wheel of claude-agent-sdk has none inside, and there is no "
-        "`claude` on PATH. Get it with `npm install -g @anthropic-ai/claude-code`."
+        "`claude` on PATH. Get it with `npm install -g @anthropic-ai/claude-code`.",
+        reason="missing",
     )
 
 
@@ -150,11 +154,14 @@ async def check_version(cli: Path, env: Mapping[str, str]) -> str:
     said = output.decode("utf-8", "replace").strip()
     version = parse_version(said)
     if version is None:
-        raise Unavailable(f"{cli} --version does not name a version: {said[:200]!r}. Is it Claude Code?")
+        raise Unavailable(
+            f"{cli} --version does not name a version: {said[:200]!r}. Is it Claude Code?", reason="version"
+        )
     if version < MINIMUM:
         raise Unavailable(
             f"{cli} is Claude Code {'.'.join(map(str, version))}, too old: at least {'.'.join(map(str, MINIMUM))} is needed. "
-            "Update it with `claude update`, or leave out the option cli to use the one of claude-agent-sdk."
+            "Update it with `claude update`, or leave out the option cli to use the one of claude-agent-sdk.",
+            reason="version",
         )
     return ".".join(map(str, version))
 

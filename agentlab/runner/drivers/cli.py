@@ -81,7 +81,9 @@ class CliDriver:
         try:
             from .screen import Rules, Screen
         except ImportError:
-            raise Unavailable("Agents in a terminal need the extra `agents`: pip install 'agentlab[agents]'.") from None
+            raise Unavailable(
+                "Agents in a terminal need the extra `agents`: pip install 'agentlab[agents]'.", reason="missing"
+            ) from None
         try:
             ready = None if self._options.ready is None else re.compile(self._options.ready)
         except re.error as error:

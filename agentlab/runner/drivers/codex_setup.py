@@ -29,6 +29,8 @@ from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
 
 PREFIX = "lab_"
+
+_RENEW = "Is it Codex 0.150 or newer? Renew it: `npm install -g @openai/codex`"
 """What the names of our tools begin with, as Codex's model sees them."""
 
 KEYS = ("OPENAI_API_KEY", "CODEX_API_KEY")
@@ -137,9 +139,11 @@ def bare(catalogue: bytes, model: str | None, *, native: bool = False) -> bytes:
         slugs = {entry["slug"] for entry in models}
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         said = catalogue[:200].decode("utf-8", "replace").strip()
-        raise Unavailable(f"`codex debug models` answers in a form that is not known here: {said!r}.") from None
+        raise Unavailable(
+            f"`codex debug models` answers in a form that is not known here: {said!r}. {_RENEW}", reason="version"
+        ) from None
     if not models:
-        raise Unavailable("`codex debug models` knows no model at all.")
+        raise Unavailable(f"`codex debug models` knows no model at all. {_RENEW}", reason="version")
     if model and model not in slugs:
         pattern = next((entry for entry in models if entry["slug"] == "gpt-5.5"), models[-1])
         models.append({**pattern, "slug": model, "display_name": model})
@@ -257,7 +261,7 @@ async def catalogue(cli: Path, shared: Path, env: Mapping[str, str]) -> bytes:
         child.close_pipes()
     said = b"".join(parts)
     if exit.code != 0 or not said:
-        raise Unavailable(f"`{cli} debug models` failed (exit code {exit.code}). Is it Codex 0.150 or newer?")
+        raise Unavailable(f"`{cli} debug models` failed (exit code {exit.code}). {_RENEW}", reason="version")
     draft = kept.with_suffix(f".{child.pid}")
     draft.write_bytes(said)
     draft.replace(kept)

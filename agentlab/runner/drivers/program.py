@@ -27,11 +27,14 @@ def find(name: str, env: Mapping[str, str], chosen: str | None = None) -> Path:
     if chosen is not None:
         if found := shutil.which(chosen, path=env.get("PATH")):
             return Path(found)
-        raise Unavailable(f"There is no program at {chosen!r} (option cli).")
+        raise Unavailable(
+            f"There is no program at {chosen!r} (option cli). Correct it, or leave it out to use the one on PATH.",
+            reason="missing",
+        )
     path, _ = detect.find(known, detect.search_path(env))
     if path is None:
         how = f" Install it: `{known.install}`." if known.install else ""
-        raise Unavailable(f"{known.command} is not installed here: not found on PATH.{how}")
+        raise Unavailable(f"{known.command} is not installed here: not found on PATH.{how}", reason="missing")
     return path
 
 
@@ -42,7 +45,10 @@ def check_version(name: str, said: str | None, path: Path) -> None:
     if known is None or known.minimum is None or version is None:
         return
     if detect.older(version, known.minimum):
-        raise Unavailable(f"{path} is {version}, too old: at least {known.minimum} is needed. `{known.install}`")
+        raise Unavailable(
+            f"{path} is {version}, too old: at least {known.minimum} is needed. Renew it: `{known.install}`",
+            reason="version",
+        )
 
 
 class Program:
@@ -72,7 +78,8 @@ class Program:
                 argv, cwd=cwd or context.root, env=marked, on_request=on_request, on_notice=on_notice
             )
         except OSError as error:
-            raise Unavailable(f"{argv[0]} cannot be started: {error.strerror or error}.") from None
+            said = f"{argv[0]} cannot be started: {error.strerror or error}."
+            raise Unavailable(said, **({"reason": "missing"} if isinstance(error, FileNotFoundError) else {})) from None
         return cls(rpc, mark)
 
     def processes(self) -> list[int]:

@@ -250,6 +250,12 @@ def test_no_variable_may_weaken_a_boundary(module: Any, name: str) -> None:
         protected.check_env("gemini", {name: "x"}, module.PROTECTED_ENV)
 
 
+async def test_variables_of_a_registry_may_not_open_a_boundary_either(bench: Bench) -> None:
+    driver = bench.driver(options={"env": {"LD_PRELOAD": "/tmp/mine.so"}})
+    with pytest.raises(BadRequest, match="may not set LD_PRELOAD"):
+        await driver.start()
+
+
 @pytest.mark.parametrize("name", ["NODE_OPTIONS", "BUN_OPTIONS", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES"])
 async def test_no_variable_may_load_code_into_an_agent(bench: Bench, name: str) -> None:
     with pytest.raises(BadRequest, match=name):

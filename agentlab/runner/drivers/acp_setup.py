@@ -84,8 +84,8 @@ class AnyAgent:
         if boundary == "tools" and read.builtins_off is None:
             raise BadRequest(
                 "boundary='tools' cannot be kept for this agent: nobody has said how its own file and shell tools are "
-                "switched off. Say boundary='native', --boundary native (its tools stay, and it asks before it uses them: weaker, for agentlab "
-                "has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
+                "switched off. Say boundary='native', --boundary native (its tools stay, and it asks before it uses them: "
+                "weaker, for agentlab has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
             )
         off = read.builtins_off or []
         if clash := protected.protected_args(read.args, [word for word in off if word.startswith("-")]):
@@ -95,7 +95,7 @@ class AnyAgent:
         return read
 
     def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
-        protected.check_env(context.spec.kind, context.spec.env, ())
+        protected.check_env(context.spec.kind, [*options.env, *context.spec.env], ())
         program, *rest = words(options.command)
         off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []
         env = {**context.env, **{name: value for name, value in options.env.items() if name not in context.spec.env}}

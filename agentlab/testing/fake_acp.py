@@ -5,7 +5,9 @@
 The prompt is a JSON list of steps, taken one after the other:
     {"say": text}  {"think": text}
     {"call": [tool, {...}]}           a tool of the MCP server that was handed over with the session
-    {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may
+    {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may.
+                                      over: "client" hands the write to us; also: a file that it
+                                      writes besides; linger: s that it goes on afterwards
     {"act": {...}}                    the same without asking
     {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}  {"fail": text}
 It imports the standard library only, so that it starts at once.
@@ -177,6 +179,9 @@ class Agent:
                     status = "completed"
             else:
                 Path(path).write_text(what.get("new", ""))
+        if also := what.get("also"):
+            Path(also).write_text("")
+        self._cancelled.wait(what.get("linger", 0))
         self._update({"sessionUpdate": "tool_call_update", **self._shown(what), "status": status})
 
     def _request(self, method: str, params: Message) -> Message:

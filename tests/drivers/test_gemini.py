@@ -6,6 +6,7 @@ import json
 from typing import Any, ClassVar
 
 import pytest
+from asking import Asking
 
 from agentlab.core.events import ToolCall
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, do
@@ -13,7 +14,7 @@ from agentlab.testing.driver_suite import DriverBench, DriverSuite, do
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
 
 
-class TestGemini(DriverSuite):
+class TestGemini(Asking, DriverSuite):
     kind = "gemini"
     model = "gemini-2.5-flash"
     login = "GEMINI_API_KEY"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from asking import Asking
 
 from agentlab.core.events import ModelCall
 from agentlab.errors import AgentFailed
@@ -19,7 +20,7 @@ from agentlab.testing.scripted_model import CACHED, INPUT, OUTPUT
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
 
 
-class TestOpencode(DriverSuite):
+class TestOpencode(Asking, DriverSuite):
     kind = "opencode"
     model = "scripted/scripted"
     login = "opencode auth login"

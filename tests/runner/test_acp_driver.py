@@ -15,7 +15,7 @@ import pytest
 from toolbox import Lab, until
 
 from agentlab import processes
-from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ToolCall
+from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from agentlab.runner.drivers import acp_setup, gemini, opencode, protected
 from agentlab.runner.drivers.acp import AcpDriver
@@ -28,6 +28,7 @@ from agentlab.testing.gate import MemoryGate
 pytest.importorskip("acp")
 pytestmark = pytest.mark.timeout(90)
 
+YES = Verdict(allowed=True, by="somebody")
 FAKE = [sys.executable, fake_acp.__file__]
 
 
@@ -163,6 +164,67 @@ async def test_a_native_write_that_is_approved_goes_through_us_under_a_lock(benc
     assert (turn.status, (bench.root / "a.txt").read_text()) == ("done", "x")
     assert [write.token > 0 for write in bench.gate.of(FileWrite)] == [True]
     assert not bench.gate.grants()
+    (call,) = bench.gate.of(ToolCall)
+    assert call.vendor == {"tool": "write a.txt", "kind": "edit"}, "once, by the name that the vendor has for it"
+    assert [e.name for e in bench.gate.entries if isinstance(e.body, ToolResult)] == ["edit"]
+
+
+async def test_what_an_approved_act_wrote_by_itself_is_recorded(bench: Bench) -> None:
+    bench.lab.plane.verdicts.append(YES)
+    driver = await bench.started(boundary="native")
+    ask = {"title": "touch", "kind": "execute", "path": str(bench.root / "shell.txt"), "new": "x"}
+    assert (await driver.prompt(do({"ask": ask}, {"say": "ok"}))).status == "done"
+    (write,) = bench.gate.of(FileWrite)
+    assert (write.path, write.via, write.token > 0) == ("shell.txt", "scan", True)
+    assert [e.name for e in bench.gate.entries if isinstance(e.body, ToolCall)] == ["run"]
+    assert not bench.gate.grants()
+
+
+async def test_what_an_approved_act_wrote_elsewhere_is_put_back(bench: Bench) -> None:
+    bench.lab.plane.verdicts.append(YES)
+    driver = await bench.started(boundary="native")
+    ask = {
+        "title": "w",
+        "kind": "edit",
+        "path": str(bench.root / "a.txt"),
+        "new": "x",
+        "also": str(bench.root / "b.txt"),
+    }
+    assert (await driver.prompt(do({"ask": ask}, {"say": "ok"}))).status == "done"
+    assert [path.name for path in bench.root.iterdir()] == ["a.txt"]
+    assert "unclaimed-write" in [guard.rule for guard in bench.gate.of(Guard)]
+
+
+async def test_an_act_whose_lock_is_taken_is_cancelled_and_put_back(bench: Bench) -> None:
+    bench.lab.plane.verdicts.append(YES)
+    driver = await bench.started(boundary="native")
+    ask = {"title": "w", "kind": "edit", "path": str(bench.root / "a.txt"), "new": "x", "linger": 60}
+    turn = asyncio.create_task(driver.prompt(do({"ask": ask}, {"say": "never"})))
+    await until((bench.root / "a.txt").exists)
+    (ticket,) = bench.lab.plane.tickets
+    await bench.lab.plane.revoke(ticket)
+    ended = await turn
+    assert (ended.status, ended.reason) == ("failed", "lost_grant")
+    assert "'w' was cancelled: what it held (file:a.txt) was taken from it" in ended.error
+    assert not (bench.root / "a.txt").exists()
+    assert "lost-grant" in [guard.rule for guard in bench.gate.of(Guard)]
+    assert (await driver.prompt(do({"say": "ready"}))).output == "ready"
+
+
+async def test_an_act_that_was_not_asked_for_ends_the_turn(bench: Bench) -> None:
+    driver = await bench.started(boundary="native")
+    turn = await driver.prompt(do({"act": {"title": "rm", "kind": "execute"}}, {"sleep": 60}))
+    assert (turn.status, turn.reason) == ("failed", "boundary")
+    assert "without asking" in turn.error
+
+
+async def test_an_act_outside_of_the_workspace_is_refused_without_asking_anybody(bench: Bench) -> None:
+    driver = await bench.started(boundary="native")
+    outside = bench.root.parent / "outside.txt"
+    ask = {"title": "w", "kind": "edit", "path": str(outside), "new": "x"}
+    assert (await driver.prompt(do({"ask": ask}, {"say": "ok"}))).status == "done"
+    assert not outside.exists() and not bench.lab.plane.asked
+    assert [guard.rule for guard in bench.gate.of(Guard)] == ["boundary"]
 
 
 async def test_a_native_write_that_is_denied_is_not_made(bench: Bench) -> None:

@@ -63,7 +63,7 @@ class AcpDriver:
         self._record = Recorder(context.gate, ids, native=self._native, breach=self._breach)
         if context.models:
             context.models.meter = self._record.metered
-        self._locks = Native(context)
+        self._locks = Native(context, self._record, self._lost)
         self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
         self._setup: Setup | None = None
         self._program: Program | None = None
@@ -92,6 +92,7 @@ class AcpDriver:
         wire.require()
         await self._server.start()
         setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._server.proxy())
+        self._locks.cwd = setup.cwd
         self._program = await Program.start(context, setup.argv, setup.env, self._answer, self._notice, cwd=setup.cwd)
         self._watcher = asyncio.create_task(self._watch(self._program.rpc), name=f"acp {context.agent}")
         try:
@@ -207,7 +208,7 @@ class AcpDriver:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._locks.release_all()
+        await self._locks.settle()
         await self._server.close()
         self._end(None)
 
@@ -228,7 +229,7 @@ class AcpDriver:
         if self._program is not None:
             await self._program.kill()  # what it is a wrapper of may have outlived it
         self._server.drop("The agent's program has ended.")
-        self._locks.release_all()
+        await self._locks.settle()
         if self._gone is None:
             code = exit.code if exit.signal is None else -exit.signal
             assert self._setup is not None
@@ -258,6 +259,7 @@ class AcpDriver:
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+            await self._locks.settle()
             self._prompt = None
         if self._context.models:
             await self._context.models.settled()
@@ -311,7 +313,6 @@ class AcpDriver:
             await program.freeze()
 
     def _conclude(self, prompt: _Prompt, result: Params | None) -> Turn:
-        self._locks.release_all()
         model = self._context.spec.model or self._context.spec.kind
         ended = wire.ended(result, model) if result else None
         cost = None if self._paid is None or not self._cost else max(0.0, self._cost - self._paid)
@@ -347,15 +348,20 @@ class AcpDriver:
             self._prompt.ended.set_result(result)
 
     def _breach(self, what: str) -> None:
-        """A tool of the agent's own has acted where all were to be off: what it still wants to do is not waited for."""
+        """A tool of the agent's own has acted where all were to be off, or where it had to ask: what it still wants to do is
+        not waited for."""
         if (prompt := self._prompt) and not prompt.verdict:
-            said = f"The agent used a tool of its own ({what}), although all of them are off."
-            prompt.verdict = (
-                said,
-                Failure("boundary", "This version has tools that are not known here: use another one."),
-            )
+            why = "without asking" if self._native else "although all of them are off"
+            advice = "This version has tools that are not known here, or settings that let them pass: use another one."
+            prompt.verdict = f"The agent used a tool of its own ({what}), {why}.", Failure("boundary", advice)
             if self._program:
                 self._stopper = asyncio.create_task(self._program.kill())
+
+    def _lost(self, said: str) -> None:
+        """An act of its own goes on without the locks it stands on: nothing but the end of the turn ends it."""
+        if (prompt := self._prompt) and not prompt.verdict:
+            prompt.verdict = said, Failure("lost_grant", "Send it on with another prompt: it has to ask again.")
+            self._stopper = asyncio.create_task(self._stop(prompt))
 
     def _text(self, task: JSON) -> str:
         if not isinstance(task, str) or not task.strip():
@@ -400,7 +406,7 @@ class AcpDriver:
             case wire.Tool():
                 self._record.tool(told)
                 if told.status in ("completed", "failed"):
-                    self._locks.release(told.call)
+                    self._locks.completed(told)
             case wire.Plan():
                 self._planning = asyncio.create_task(self._context.gate.plan(told.steps))
             case wire.Spent(cost=cost) if cost is not None:

@@ -1,39 +1,65 @@
-"""What an agent does with its own tools, where it may: asked for, under locks, and written by us where it lets us.
+"""What an agent does with its own tools, where it may: asked for, under locks, looked at afterwards, and written by us where
+it lets us.
 
-This rests on the agent asking: one that does not is held by the sandbox alone, where there is one.
+This rests on the agent asking: its program is in no sandbox, and neither is what it starts. What it does without asking ends
+the turn, once it is told. What it wrote without holding it is put back at the end of an act that was asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentlab.errors import AgentlabError, BadRequest, NotHeld
+from agentlab.core.events import Guard
+from agentlab.errors import AgentlabError, Refused
 from agentlab.runner.gate import Permission
+from agentlab.runner.tools import Outcome
 
+from .acp_record import Recorder, name_of
 from .base import Context
 
 if TYPE_CHECKING:
-    from .acp_wire import Ask
+    from .acp_wire import Ask, Tool
 
 _READS = frozenset({"read", "search", "think"})
 _WHOLE = "dir:."
 """What a command may change is not known beforehand: it holds the workspace."""
 
+_HELD = 1.0  # s between looks whether an act still holds what it stands on
+
+
+@dataclass
+class _Act:
+    """One call that was asked for. ended: its last word; None: the turn, or the program, has ended first. bases: of the files
+    that it said it would change, by name, as it showed them."""
+
+    tool: Tool
+    units: tuple[str, ...]
+    bases: dict[str, str | None]
+    begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Future[Tool | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    accepted: bool = False
+    task: asyncio.Task[None] | None = None
+
 
 class Native:
-    """The locks of an agent's own tool calls: taken with the permission, given back with the result."""
+    """The acts of one agent: its locks are taken with the permission, and given back when it was looked at what it did.
 
-    def __init__(self, context: Context) -> None:
+    lost: told that an act goes on without the locks it stands on. cwd: where the agent's own paths begin.
+    """
+
+    def __init__(self, context: Context, record: Recorder, lost: Callable[[str], None]) -> None:
+        self.cwd = context.root
         self._context = context
-        self._holds: dict[str, asyncio.Event] = {}
-        self._holding: set[asyncio.Task[None]] = set()
+        self._record = record
+        self._lost = lost
+        self._acts: dict[str, _Act] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[str | None]] = set()
-        self._bases: dict[str, str | None] = {}
 
     async def permit(self, ask: Ask) -> str | None:
         """The option to choose: a person or a rule has allowed it and its units are held, or it is rejected. None: the
@@ -52,82 +78,132 @@ class Native:
         for work in list(self._asking):
             work.cancel()
 
+    def completed(self, told: Tool) -> None:
+        """A call has ended, as the agent says."""
+        if (act := self._acts.pop(told.call, None)) and not act.ended.done():
+            act.ended.set_result(told)
+
+    async def settle(self) -> None:
+        """No more comes, for now: wait until all that was done was looked at, and its locks are given back."""
+        self.cancel()
+        for act in self._acts.values():
+            if act.task is not None and not act.accepted:
+                act.task.cancel()
+            elif not act.ended.done():
+                act.ended.set_result(None)
+        self._acts.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- one of them -------------------------------------------------------------------------------------------
+
     async def _decide(self, ask: Ask) -> str | None:
         tool = ask.tool
-        units = self._units(ask)
         if tool.kind in _READS:
             return ask.allow()
+        try:
+            act = _Act(tool, self._units(ask), self._bases(ask))
+        except AgentlabError as error:
+            self._context.gate.record(Guard(rule="boundary", detail=str(error)), status="denied")
+            return ask.reject()
         diff = "".join(_diff(path, old, new) for path, old, new in tool.diffs)
         request = Permission(
-            question=tool.title or f"May it {tool.kind or 'do this'}?", tool=tool.kind or "other", units=units,
+            question=tool.title or f"May it {tool.kind or 'do this'}?", tool=tool.kind or "other", units=act.units,
             input=tool.input, diff=diff or None, options=("approve", "deny"),
         )  # fmt: skip
         verdict = await self._context.tools.approve(request)
         if not verdict.allowed:
             return ask.reject()
         try:
-            await self._hold(tool.call, units)
+            await self._begin(act)
         except AgentlabError:
             return ask.reject()
-        for path, old, _ in tool.diffs:
-            self._bases[str(self._name(path))] = sha256(old.encode()).hexdigest() if old else None
         return ask.allow()
 
     def _units(self, ask: Ask) -> tuple[str, ...]:
         named = [path for path, _, _ in ask.tool.diffs] or list(ask.tool.paths)
+        workspace = self._context.tools.workspace
         if ask.tool.kind == "execute" or not named:
-            return (_WHOLE,)
-        return tuple(dict.fromkeys(f"file:{self._name(path)}" for path in named))
+            return (workspace.canonical_unit(_WHOLE),)
+        return tuple(dict.fromkeys(workspace.unit(str(self.cwd / path)) for path in named))
 
-    def _name(self, path: str) -> Path:
-        """Relative to the workspace. Raises BadRequest: it is outside."""
-        place = Path(path)
-        try:
-            return place.relative_to(self._context.root) if place.is_absolute() else place
-        except ValueError:
-            raise BadRequest(f"{path} is outside of the workspace {self._context.root}.") from None
+    def _bases(self, ask: Ask) -> dict[str, str | None]:
+        return {self._name(path): sha256(old.encode()).hexdigest() if old else None for path, old, _ in ask.tool.diffs}
 
-    async def _hold(self, call: str, units: Sequence[str]) -> None:
-        """Return when all are held; they are, until `release`. It waits as long as it takes."""
-        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        over = self._holds[call] = asyncio.Event()
-        task = asyncio.create_task(self._keep(units, held, over))
-        self._holding.add(task)
-        task.add_done_callback(self._holding.discard)
+    def _name(self, path: str) -> str:
+        """Relative to the workspace. Raises OutsideWorkspace."""
+        return self._context.tools.workspace.locate(str(self.cwd / path)).name
+
+    async def _begin(self, act: _Act) -> None:
+        """Return when it may begin: all is held until it has ended. Raises what a claim raises."""
+        self._acts[act.tool.call] = act
+        act.task = task = asyncio.create_task(self._act(act))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
-            await asyncio.shield(held)
-        except asyncio.CancelledError:
-            task.cancel()
+            await asyncio.shield(act.begun)
+        finally:
+            if not act.accepted:
+                task.cancel()  # nobody waits for it any more
+                self._acts.pop(act.tool.call, None)
+
+    async def _act(self, act: _Act) -> None:
+        """Take the locks, let it begin, and look at what it did when it has ended."""
+        tool = self._record.taken(act.tool)
+        args = tool.input if isinstance(tool.input, dict) else {"paths": [*(tool.paths or act.bases)]}
+        around = self._context.tools.around(
+            name_of(tool), args, act.units, call=tool.call, vendor={"tool": tool.title, "kind": tool.kind}
+        )
+        try:
+            async with around as outcome:
+                act.accepted = True
+                act.begun.set_result(None)
+                guard = asyncio.create_task(self._guard(act))
+                try:
+                    _tell_outcome(outcome, await act.ended)
+                finally:
+                    guard.cancel()
+        except AgentlabError as error:
+            if not act.begun.done():
+                act.begun.set_exception(error)
+        except Exception as error:
+            if not act.begun.done():
+                act.begun.set_exception(Refused(f"{type(error).__name__} inside agentlab."))
             raise
+        finally:
+            act.begun.cancel()
 
-    async def _keep(self, units: Sequence[str], held: asyncio.Future[None], over: asyncio.Event) -> None:
-        while not over.is_set():
-            try:
-                async with self._context.tools.holding(*units):
-                    if not held.done():
-                        held.set_result(None)
-                    await over.wait()
-            except NotHeld:
-                continue  # its place is kept: ask again
-            except AgentlabError as error:
-                if not held.done():
-                    held.set_exception(error)
-                return
+    async def _guard(self, act: _Act) -> None:
+        """Cancel what goes on when something that it stands on is taken from it."""
+        gate = self._context.gate
+        tickets = {granted.ticket for unit in act.units if (granted := gate.held(unit)) is not None}
+        while all(gate.keeps(ticket) for ticket in tickets):  # noqa: ASYNC110 - a lease ends without a word
+            await asyncio.sleep(_HELD)
+        what = act.tool.title or act.tool.kind or "a tool of its own"
+        said = (
+            f"{what!r} was cancelled: what it held ({', '.join(act.units)}) was taken from it, or its lease ran out, while it "
+            "went on. What it wrote is put back."
+        )
+        self._context.gate.record(Guard(rule="lost-grant", detail=said), status="cancelled")
+        self._lost(said)
 
-    def release(self, call: str) -> None:
-        if over := self._holds.pop(call, None):
-            over.set()
-
-    def release_all(self) -> None:
-        self.cancel()
-        for call in list(self._holds):
-            self.release(call)
+    # --- written by us ------------------------------------------------------------------------------------------
 
     async def write(self, path: str, text: str) -> None:
         """fs/write_text_file, through the tool host: diff first, locked, fenced, refused where somebody else was faster."""
-        name = str(self._name(path))
-        base = self._bases.pop(name, "auto")
-        await self._context.tools.write(name, text, base=base, overwrite=base == "auto")
+        name = self._name(path)
+        act = next((act for act in self._acts.values() if act.accepted and name in act.bases), None)
+        if act is None:
+            await self._context.tools.write(name, text, overwrite=True)
+        else:
+            await self._context.tools.write_within(act.tool.call, name, text, base=act.bases[name])
+
+
+def _tell_outcome(outcome: Outcome, tool: Tool | None) -> None:
+    if tool is None:
+        return
+    failed = tool.status == "failed"
+    outcome.status = "error" if failed else "ok"
+    outcome.output, outcome.error = tool.text or None, tool.text if failed else ""
 
 
 def _diff(path: str, old: str | None, new: str) -> str:

@@ -19,6 +19,9 @@ _OURS = re.compile(r"(?:mcp_+)?lab(?:__|[_./])(\w+)|(\w+) \(lab MCP Server\)")
 """Our tools as agents title their calls: lab_read, mcp__lab__read, read (lab MCP Server)."""
 
 _ACTS = frozenset({"edit", "delete", "move", "execute", "other", None})
+_ASKED = frozenset({"edit", "delete", "move", "execute"})
+"""What no agent does without asking first, where it keeps its own tools."""
+
 _NAMES = {"execute": "run", "fetch": "fetch", "switch_mode": "mode"}
 _DONE = ("completed", "failed")
 
@@ -36,10 +39,12 @@ class _Open:
 
     tool: Tool
     begun: int = field(default_factory=time.monotonic_ns)
+    told: bool = False  # that it has begun
 
 
 class Recorder:
-    """breach: told of a tool of the agent's own that has acted although all of them were to be off. native: they may."""
+    """breach: told of a tool of the agent's own that has acted although all of them were to be off, or without asking. native:
+    they may."""
 
     def __init__(self, gate: Gate, ids: CallIds, *, native: bool, breach: Callable[[str], None]) -> None:
         self._gate = gate
@@ -49,6 +54,7 @@ class Recorder:
         self._tools: dict[str, Tool] = {}
         self._open: dict[str, _Open] = {}
         self._denied: set[str] = set()
+        self._taken: set[str] = set()  # acts that were asked for: recorded by who lets them begin
         self._commands: set[str] = set()  # that our own `run` was called with in this turn
         self._role = ""
         self._message = ""
@@ -89,9 +95,11 @@ class Recorder:
                 self._ids.announce(name, tool.input, tool.call)
             elif tool.status not in _DONE and not known and tool.input is None:
                 self._ids.announce(name, None, tool.call)
-        elif not self._native and tool.kind in (None, "other") and tool.title in self._commands:
+        elif tool.kind in (None, "other") and tool.title in self._commands:
             pass  # Gemini titles each call that has a `command` by that, also one of ours
         elif self._native or tool.kind not in _ACTS:
+            if self._native and tool.kind in _ASKED and tool.status == "completed" and tool.call not in self._taken:
+                self._breach(tool.title or tool.call)
             self._own(tool)
         elif tool.status == "completed":
             self._breach(tool.title or tool.call)
@@ -120,6 +128,7 @@ class Recorder:
         for call in list(self._open):
             self._close(call, "cancelled", "the turn has ended")
         self._tools.clear()
+        self._taken.clear()
         self._commands.clear()
         metered, self._metered = self._metered, {}
         seen = sum(metered.values(), Used())
@@ -145,22 +154,37 @@ class Recorder:
             tok_in=much.inp, tok_out=much.out, tok_cache=much.cached, cost=cost,
         )  # fmt: skip
 
+    def taken(self, tool: Tool) -> Tool:
+        """This act was asked for and is recorded as one, with all that is known of it: what is told of it is no second call."""
+        self._taken.add(tool.call)
+        known = self._tools.get(tool.call)
+        return _merged(known, tool) if known else tool
+
     def _own(self, tool: Tool) -> None:
-        if tool.call not in self._open:
-            self._open[tool.call] = _Open(tool)
-            args = tool.input if tool.input is not None else {"paths": list(tool.paths)}
-            vendor = {"tool": tool.title, "kind": tool.kind}
-            self._gate.record(ToolCall(call=tool.call, args=args, vendor=vendor), name=_name(tool), span=tool.call)
+        own = self._open.setdefault(tool.call, _Open(tool))
+        own.tool = tool
+        if tool.kind not in _ACTS:  # else it may yet be asked for
+            self._tell(own)
         if tool.status in _DONE:
-            self._open[tool.call].tool = tool
             failed = tool.status == "failed"
             self._close(tool.call, "error" if failed else "ok", tool.text if failed else "")
 
+    def _tell(self, own: _Open) -> None:
+        if own.told:
+            return
+        own.told, tool = True, own.tool
+        args = tool.input if tool.input is not None else {"paths": list(tool.paths)}
+        vendor = {"tool": tool.title, "kind": tool.kind}
+        self._gate.record(ToolCall(call=tool.call, args=args, vendor=vendor), name=name_of(tool), span=tool.call)
+
     def _close(self, call: str, status: str, error: str) -> None:
         own = self._open.pop(call)
+        if call in self._taken:
+            return
+        self._tell(own)
         body = ToolResult(call=call, output=own.tool.text or None, error=error)
         took = time.monotonic_ns() - own.begun
-        self._gate.record(body, name=_name(own.tool), span=call, status=status, dur_ns=took)
+        self._gate.record(body, name=name_of(own.tool), span=call, status=status, dur_ns=took)
 
 
 def _rest(told: Used, seen: Used) -> Used:
@@ -168,7 +192,7 @@ def _rest(told: Used, seen: Used) -> Used:
     return Used(max(0, told.inp + told.cached - seen.inp - seen.cached), max(0, told.out - seen.out))
 
 
-def _name(tool: Tool) -> str:
+def name_of(tool: Tool) -> str:
     return _NAMES.get(tool.kind or "other", tool.kind or "other")
 
 

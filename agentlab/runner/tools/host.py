@@ -375,6 +375,15 @@ class ToolHost:
         units = tuple(dict.fromkeys(self._named(unit) for unit in request.units))
         return await self.gate.approve(replace(request, units=units), self._permit.workspace)
 
+    async def write_within(self, call: str, path: str, text: str, *, base: str | None) -> Change:
+        """Write a whole file as a part of an act that stands inside `around` as `call`: it is that call in the log, and no
+        other. Raises as `write`."""
+        try:
+            with self._ledger.within(Scope(span=call)):
+                return await self._files.write(path, encode(text, path), base=base)
+        except OSError as error:
+            raise problem(error, path) from error
+
     async def supervise(self, command: Command) -> Ended:
         """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""
         return await self._runs.supervise(command)

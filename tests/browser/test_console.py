@@ -46,6 +46,9 @@ def tab(page: Lab, name: str) -> None:
 def test_a_finished_run_is_scrubbed_like_a_film(console: Lab, run: agentlab.Run) -> None:
     at, last = place(console)
     assert at == last > 10
+    expect(
+        console.page.locator(".lm-DockPanel-tabBar .lm-mod-current .lm-TabBar-tabLabel", has_text=run.name)
+    ).to_be_visible()
     console.button("To the beginning").click()
     console.console.locator(".jp-agentlab-run-scrubber-place", has_text="event 1 of").wait_for()
     tab(console, "State")
@@ -87,8 +90,14 @@ def test_diffs_output_and_events_are_read_and_filtered(console: Lab) -> None:
     pane.get_by_text("hi there").first.wait_for()
     tab(console, "Events")
     box = pane.get_by_role("searchbox").or_(pane.get_by_placeholder(re.compile("text", re.I))).first
-    box.fill("file_write")
-    pane.get_by_text("a.py").first.wait_for()
+    box.fill("hi there")
+    expect(pane.get_by_role("status")).to_contain_text(re.compile(r"^\d of \d+ events"))
+    expect(pane.get_by_role("listbox", name="Events")).not_to_contain_text("file.write")
+    box.fill("a.py")
+    pane.get_by_role("listbox", name="Events").get_by_role("option", name=re.compile("tool.call")).first.click()
+    console.button("Show diff").click()
+    expect(console.console.get_by_role("tab", name=re.compile("^Diffs"))).to_have_attribute("aria-selected", "true")
+    pane.get_by_text("x = 1").first.wait_for()
 
 
 def test_what_is_shown_becomes_a_data_frame_in_a_notebook(console: Lab, run: agentlab.Run) -> None:

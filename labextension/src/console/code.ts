@@ -6,34 +6,36 @@ function quoted(text: string): string {
   return JSON.stringify(text).replace(/[\u007f-\uffff]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** The Python expression of what a console shows, to go on with in a notebook. `runs`: how a run is found: by its id. */
+/** Python whose last expression is a DataFrame of what a console shows, to go on with in a notebook. */
 export function codeOf(store: RunStore): string {
   const run = `run = agentlab.connect().run_named(${quoted(store.run)})`;
-  return ['import agentlab', '', run, ...shown(store)].join('\n');
+  const code = shown(store);
+  const imports = ['import agentlab', ...(code.startsWith('pd.') ? ['import pandas as pd'] : [])];
+  return [...imports, '', run, code].join('\n');
 }
 
-function shown(store: RunStore): string[] {
+function shown(store: RunStore): string {
   const { log, cursor } = store;
   const upTo = cursor === null ? '' : `seq <= ${cursor}`;
   switch (store.pane) {
     case 'events':
-      return [frame('events', [upTo, ...conditions(store.filter)], store.filter.text)];
+      return frame('events', [upTo, ...conditions(store.filter)], store.filter.text);
     case 'diffs': {
       const event = store.change === null ? undefined : log.events[store.change];
       const path = typeof event?.body.path === 'string' ? `unit = ${sql(`file:${event.body.path}`)}` : '';
-      return [frame('files', [upTo, path])];
+      return frame('files', [upTo, path]);
     }
     case 'output':
-      return [frame('procs', [upTo, store.process ? `actor = ${sql(store.process.actor)}` : ''])];
+      return frame('procs', [upTo, store.process ? `actor = ${sql(store.process.actor)}` : '']);
     case 'messages':
-      return [frame('messages', [upTo])];
+      return frame('messages', [upTo]);
     case 'plan':
-      return [frame('events', [upTo, "type IN ('plan', 'file.write')"])];
+      return frame('events', [upTo, "type IN ('plan', 'file.write')"]);
     case 'artifacts':
-      return [frame('events', [upTo, "type = 'artifact'"])];
+      return frame('events', [upTo, "type = 'artifact'"]);
     case 'tasks':
     case 'state':
-      return [`run.at(${cursor ?? ''})["tables"][${quoted(store.pane === 'tasks' ? 'tasks' : 'agents')}]`];
+      return `pd.DataFrame(list(run.at(${cursor ?? ''})["tables"][${quoted(store.pane === 'tasks' ? 'tasks' : 'agents')}].values()))`;
   }
 }
 

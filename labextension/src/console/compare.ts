@@ -18,8 +18,18 @@ export interface ISummary {
   readonly files: ReadonlyMap<string, string | null>;
 }
 
-/** The sums of a log. */
+const known = new WeakMap<EventLog, ISummary>();
+
+/** The sums of a log: made anew only where it has grown. */
 export function summary(log: EventLog): ISummary {
+  let found = known.get(log);
+  if (found?.events !== log.length) {
+    known.set(log, (found = sums(log)));
+  }
+  return found;
+}
+
+function sums(log: EventLog): ISummary {
   const { table } = log.teller;
   let [calls, failed, waits, waited, processes, tokens, cost, agents] = [0, 0, 0, 0, 0, 0, 0, 0];
   for (let i = 0; i < table.length; i++) {

@@ -3,12 +3,13 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
+import { line } from '../timeline/visible';
 import type { IGateway, IModel } from '../tokens';
 import { RunStore } from './store';
 import { Console } from './views/console';
 import { ConsoleProvider, type IConsole } from './views/context';
 
-/** The run console: one run in the main area. */
+/** The run console: one run in the main area. Its title is the name of the run, as soon as that is known. */
 export class ConsolePanel extends ReactWidget {
   readonly store: RunStore;
   private readonly _console: IConsole;
@@ -18,9 +19,15 @@ export class ConsolePanel extends ReactWidget {
     const { run, gateway, model, trans, insertCode } = options;
     this.addClass('jp-agentlab-console');
     this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', trans.__('Run %1', options.name || run));
     this.store = new RunStore(run, { gateway, model });
     this._console = { store: this.store, gateway, trans, insertCode: () => insertCode(this.store) };
+    this._call(options.name || run);
+    const undo = this.store.changed.listen(() => {
+      if (this.store.name) {
+        undo();
+        this._call(this.store.name);
+      }
+    });
   }
 
   dispose(): void {
@@ -44,6 +51,13 @@ export class ConsolePanel extends ReactWidget {
         <Console />
       </ConsoleProvider>
     );
+  }
+
+  private _call(name: string): void {
+    const shown = line(name, 60);
+    this.title.label = shown;
+    this.title.caption = shown === this.store.run ? shown : `${shown} (${this.store.run})`;
+    this.node.setAttribute('aria-label', this._console.trans.__('Run %1', shown));
   }
 
   private _started = false;

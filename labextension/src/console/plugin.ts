@@ -6,8 +6,10 @@ import type { Widget } from '@lumino/widgets';
 import { CommandIDs } from '../commands/ids';
 import { agentlabIcon } from '../icons';
 import type { IRunListing } from '../model/wire';
+import { line } from '../timeline/visible';
 import { IAgentlab } from '../tokens';
 import { codeOf } from './code';
+import type { ComparisonPanel } from './comparison';
 import type { RunStore } from './store';
 
 /** Runs in the main area: their timeline, what was written, printed and said, at any moment. */
@@ -25,27 +27,27 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
     const open = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-console' });
     const compared = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-comparison' });
 
-    const show = (id: string, tracker: WidgetTracker<MainAreaWidget<Widget>>, title: string, make: () => Widget) => {
+    const show = (id: string, tracker: WidgetTracker<MainAreaWidget<Widget>>, make: () => Widget) => {
       const there = tracker.find(widget => widget.id === id);
       if (there) {
         shell.activateById(id);
         return there;
       }
-      const widget = new MainAreaWidget({ content: make() });
+      const content = make();
+      const widget = new MainAreaWidget({ content }); // it takes over the title of its content, now and later
       widget.id = id;
-      widget.title.label = title;
-      widget.title.caption = title;
       widget.title.icon = agentlabIcon;
       widget.title.closable = true;
       widget.toolbar.hide();
       void tracker.add(widget);
+      widget.title.changed.connect(() => void tracker.save(widget));
       shell.add(widget, 'main');
       shell.activateById(id);
       return widget;
     };
 
     commands.addCommand(CommandIDs.openRun, {
-      label: args => (args.name ? trans.__('Open run %1', String(args.name)) : trans.__('Open run…')),
+      label: args => (args.name ? trans.__('Open run %1', line(String(args.name), 60)) : trans.__('Open run…')),
       caption: trans.__('Show a run: its timeline, what was written, printed and said, at any moment'),
       icon: agentlabIcon,
       execute: async args => {
@@ -55,7 +57,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         }
         const name = typeof args.name === 'string' ? args.name : (agentlab.model.view.tables.get('runs')?.get(run)?.name as string | undefined);
         const { ConsolePanel } = await import('./panel'); // not before it is needed: a page starts without it
-        return show(`agentlab-run-${run}`, open, name || run, () => new ConsolePanel({
+        return show(`agentlab-run-${run}`, open, () => new ConsolePanel({
           run, name, trans, gateway: agentlab.gateway, model: agentlab.model, insertCode: store => void insert(app, store, trans)
         }));
       }
@@ -71,9 +73,9 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         if (!a || !b) {
           return undefined;
         }
-        const { ComparisonPanel } = await import('./comparison');
+        const { ComparisonPanel: Panel } = await import('./comparison');
         const id = `agentlab-compare-${a}-${b}`;
-        return show(id, compared, trans.__('%1 and %2', a, b), () => new ComparisonPanel({ runs: [a, b], gateway: agentlab.gateway, trans }));
+        return show(id, compared, () => new Panel({ runs: [a, b], gateway: agentlab.gateway, trans }));
       }
     });
     [CommandIDs.openRun, CommandIDs.compareRuns].forEach(command => palette?.addItem({ command, category: 'agentlab' }));
@@ -84,7 +86,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         command: CommandIDs.openRun, args: widget => ({ run_id: run(widget), name: widget.title.label }), name: run
       });
       void restorer.restore(compared, {
-        command: CommandIDs.compareRuns, args: widget => ({ run_ids: widget.id.split('-').slice(2) }), name: widget => widget.id
+        command: CommandIDs.compareRuns, args: widget => ({ run_ids: [...(widget.content as ComparisonPanel).runs] }), name: widget => widget.id
       });
     }
   }
@@ -97,11 +99,11 @@ async function chooseRun(agentlab: IAgentlab, trans: ReturnType<typeof nullTrans
       Notification.info(trans.__('There is no run yet. Spawn an agent and there will be one.'));
       return null;
     }
-    const items = runs.map(run => `${run.name ?? ''} · ${run.status ?? ''} · ${run.run_id}`);
+    const items = runs.map(run => [run.name, run.status, run.run_id].map(each => line(each ?? '', 60)).join(' · '));
     const { value } = await InputDialog.getItem({ title: trans.__('Which run?'), items, current: 0 });
     return value ? (runs[items.indexOf(value)]?.run_id ?? null) : null;
   } catch (error) {
-    Notification.error(error instanceof Error ? error.message : String(error));
+    Notification.error(line(error instanceof Error ? error.message : String(error), 400));
     return null;
   }
 }

@@ -1,6 +1,9 @@
 import type { IGateway, IModel } from '../tokens';
 import { problemIn } from '../model/problems';
 import type { IProblem, Row, Tables } from '../model/wire';
+import { text, type IEvent } from '../timeline/events';
+import { upper } from '../timeline/grow';
+import { spanOf } from '../timeline/spans';
 import { Emitter } from './emitter';
 import { Filtered, NO_FILTER, type IFilter } from './filter';
 import { Loader, type Stage } from './loader';
@@ -31,6 +34,8 @@ export class RunStore {
   cursor: number | null = null;
   /** The seq of the chosen event: one for all views. */
   selected: number | null = null;
+  /** What is to be brought into sight on the timeline: another object each time somebody asks. */
+  revealed: { readonly seq: number } | null = null;
   pane: Pane = 'events';
   stride: Stride = 'event';
   filtered: Filtered;
@@ -93,6 +98,12 @@ export class RunStore {
 
   // --- the moment --------------------------------------------------------------------------------------------
 
+  /** What the run is called, as its log says; '' before its first event is here. */
+  get name(): string {
+    const body = this.log.events[0]?.body;
+    return body?.type === 'run.start' ? text(body, 'name') : '';
+  }
+
   /** How many events had happened at the cursor. */
   get count(): number {
     return this.log.count(this.cursor);
@@ -139,6 +150,9 @@ export class RunStore {
   get isCurrent(): boolean {
     return !['loading', 'lost', 'gone', 'failed'].includes(this.stage.name);
   }
+
+  /** Whether all that there was has come at least once: before that, sums are those of a part. */
+  complete = false;
 
   /** The rows at the cursor. `seq` says of which event they are: it may be behind for a moment. null: not here yet. */
   get moment(): IMoment | null {
@@ -204,14 +218,37 @@ export class RunStore {
     const index = seq === null ? -1 : this.log.indexOf(seq);
     const event = this.log.events[index];
     if (event) {
-      const process = this.log.processOf(event) ?? this._processIn(event.span, index);
-      const change = event.body.type.startsWith('file.') && event.body.type !== 'file.read' ? index : this._changeIn(event.span, index);
+      const { process, change } = this.placesOf(event);
       this.process = process ?? this.process;
       this.change = change ?? this.change;
       if (goes) {
         this.pane = change !== null ? 'diffs' : process ? 'output' : event.body.type === 'message' ? 'messages' : this.pane;
       }
     }
+    this.changed.emit();
+  }
+
+  /** Where else an event is to be seen: the change of a file and the process that it is or made, and its span. */
+  placesOf(event: IEvent): { change: number | null; process: IProcess | null; span: boolean } {
+    const index = this.log.indexOf(event.seq);
+    const isChange = this.log.files[upper(this.log.files.length, i => this.log.files[i]!, index - 1)] === index;
+    return {
+      change: isChange ? index : this._changeIn(event.span, index),
+      process: this.log.processOf(event) ?? this._processIn(event.span, index) ?? null,
+      span: spanOf(this.log.teller.table, event.seq) >= 0
+    };
+  }
+
+  /** Show an event where it is a change of a file, or a process. */
+  goTo(event: IEvent, pane: 'diffs' | 'output'): void {
+    this.select(event.seq);
+    this.setPane(pane);
+  }
+
+  /** Bring the span of an event into sight. */
+  reveal(seq: number): void {
+    this.selected = seq;
+    this.revealed = { seq };
     this.changed.emit();
   }
 
@@ -268,6 +305,7 @@ export class RunStore {
     this._liveRows(); // the last of them are kept
     this.stage = stage;
     if (stage.name === 'ended' || isOpen(stage)) {
+      this.complete = true;
       this._wantMoment();
     }
     this.changed.emit();

@@ -1,6 +1,7 @@
 import { HEIGHT, Track, visible, type IAxis, type ILane, type Layout, type Row } from './layout';
 import { Fate, Kind, type SpanTable } from './spans';
 import type { ITheme } from './theme';
+import { line } from './visible';
 import { ticks, timeText, type IViewport } from './viewport';
 
 /** Everything that one picture is made of. Sizes in CSS px. */
@@ -8,6 +9,8 @@ export interface IScene {
   readonly table: SpanTable;
   readonly layout: Layout;
   readonly axis: IAxis;
+  /** What the axis counts, in a word for people. */
+  readonly axisName: string;
   readonly view: IViewport;
   readonly theme: ITheme;
   readonly width: number;
@@ -88,7 +91,7 @@ function paintName(context: CanvasRenderingContext2D, scene: IScene, lane: ILane
   context.fillStyle = lane.indent ? theme.faint : theme.text;
   context.textBaseline = 'middle';
   const left = 10 + lane.indent * 12;
-  const name = lane.indent ? `└ ${lane.name.slice(lane.name.lastIndexOf('/') + 1)}` : lane.name;
+  const name = line(lane.indent ? `└ ${lane.name.slice(lane.name.lastIndexOf('/') + 1)}` : lane.name, 80);
   context.fillText(cut(context, name, gutter - left - 6), left, Math.max(y + 15, Math.min(y + lane.height / 2, y + 30)));
 }
 
@@ -133,7 +136,7 @@ function paintRuler(context: CanvasRenderingContext2D, scene: IScene): void {
   }
   context.restore();
   context.fillStyle = theme.faint;
-  context.fillText(axis.name === 'time' ? 'time' : 'order of the log', 10, RULER / 2);
+  context.fillText(scene.axisName, 10, RULER / 2);
   if (scene.focused) {
     context.strokeStyle = theme.accent;
     context.lineWidth = 2;
@@ -275,8 +278,8 @@ function box(
 /** What stands in a box. */
 export function labelOf(table: SpanTable, index: number): string {
   const kind = table.kind.at(index) as Kind;
-  const unit = table.texts.text(table.unit.at(index));
-  const label = table.texts.text(table.label.at(index));
+  const unit = table.shown(table.unit.at(index));
+  const label = table.shown(table.label.at(index));
   if (kind === Kind.Wait || kind === Kind.Hold) {
     return unit;
   }

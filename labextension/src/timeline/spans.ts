@@ -1,4 +1,5 @@
 import { bytes, floats, Texts, upper, words } from './grow';
+import { line } from './visible';
 
 /** What took time, or happened at a moment. The order is that of the tracks in a lane, from the top. */
 export enum Kind {
@@ -54,6 +55,7 @@ export class SpanTable {
   last = 0;
   lastSeq = 0;
   firstTime = Infinity;
+  private readonly _shown: string[] = [];
   private readonly _laneNumbers = new Map<string, number>();
 
   get length(): number {
@@ -105,6 +107,11 @@ export class SpanTable {
   isOpen(index: number): boolean {
     const end = this.end.at(index);
     return end !== end;
+  }
+
+  /** A label or a unit as it may be shown: what agents wrote is made visible, once for each text. */
+  shown(number: number): string {
+    return (this._shown[number] ??= line(this.texts.text(number), 200));
   }
 
   laneNumber(name: string): number {

@@ -108,6 +108,12 @@ export class Timeline {
     }
   }
 
+  /** Bring what is chosen into sight, also where it was chosen already. */
+  reveal(): void {
+    this._bringIntoSight(this._selected);
+    this.refresh();
+  }
+
   /** Which axis: time, or the order of the log. */
   setAxis(name: 'time' | 'order'): void {
     this._axis = name === 'time' ? timeAxis(this._table) : orderAxis(this._table);
@@ -269,8 +275,9 @@ export class Timeline {
 
   private _scene(): IScene {
     const { _axis: axis, _cursor: cursor, _table: table } = this;
+    const _ = this._translate;
     return {
-      table, axis, layout: this._layout, view: this._viewport, theme: (this._theme ??= readTheme(this.node)),
+      table, axis, axisName: axis.name === 'time' ? _('time') : _('order of the log'), layout: this._layout, view: this._viewport, theme: (this._theme ??= readTheme(this.node)),
       width: this._width, height: this._height, gutter: this._gutter(), scroll: this._view.scrollTop,
       cursor: cursor && (axis.name === 'time' ? cursor.time : cursor.seq),
       selected: this._selected, hovered: this._hovered,

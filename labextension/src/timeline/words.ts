@@ -1,4 +1,4 @@
-import { visibleText } from './visible';
+import { line } from './visible';
 import { Fate, isKindLock, Kind, type SpanTable } from './spans';
 import { durationText, timeText } from './viewport';
 
@@ -19,14 +19,14 @@ export function kindNames(_: Translate): readonly string[] {
 /** What a span says of itself: lines of a tooltip, and what a screen reader is told. */
 export function spanLines(table: SpanTable, index: number, now: number, _: Translate): string[] {
   const kind = table.kind.at(index) as Kind;
-  const short = (text: string) => visibleText(text.length > 300 ? `${text.slice(0, 300)}…` : text);
+  const short = (text: string) => line(text, 300);
   const label = short(table.texts.text(table.label.at(index)));
   const unit = short(table.texts.text(table.unit.at(index)));
   const open = table.isOpen(index);
   const start = table.start.at(index);
   const end = open ? now : table.end.at(index);
   const moment = kind >= Kind.Message;
-  const head = `${table.lanes[table.lane.at(index)]} · ${kindNames(_)[kind]}`;
+  const head = `${line(table.lanes[table.lane.at(index)]!, 80)} · ${kindNames(_)[kind]}`;
   const lines = [isKindLock(kind) || !label ? head : `${head}: ${label}`];
   if (unit) {
     lines.push(isKindLock(kind) && label ? `${unit} (${label})` : unit);

@@ -253,7 +253,7 @@ describe('the code of what is shown', () => {
       'run.events(where="seq <= 40 AND type IN (\'lock.grant\', \'tool.call\') AND (actor = \'it\'\'s\' OR substr(actor, 1, 5) = \'it\'\'s/\') AND instr(lower(unit), \'src\') > 0", payload="text").query("payload.str.contains(\\"a \\\\\\"b\\\\\\"\\", case=False, regex=False)")'
     );
     shown.setPane('state');
-    expect(codeOf(shown)).toContain('run.at(40)["tables"]["agents"]');
+    expect(codeOf(shown)).toContain('run.at(40)["tables"]["agents"].values()');
   });
 });
 

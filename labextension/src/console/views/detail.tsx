@@ -20,18 +20,23 @@ export function Detail(): JSX.Element | null {
   const { trans } = useConsole();
   const store = useStore();
   const event = store.log.event(store.selected);
-  if (!event) {
+  const places = React.useMemo(() => event && store.placesOf(event), [event, store.log.length]);
+  if (!event || !places) {
     return null;
   }
   const { body, ...envelope } = event;
   const { type, ...facts } = body;
   const json = visibleText(pretty(facts as never));
   const cause = event.cause ?? null;
+  const { change, process, span } = places;
   return (
     <aside className="jp-agentlab-run-detail" aria-label={trans.__('The chosen event')}>
       <div className="jp-agentlab-run-detail-head">
         <strong>{visibleText(type)}</strong> <span className="jp-agentlab-run-faint">#{event.seq}</span>
         <span className="jp-agentlab-run-grow" />
+        {change !== null && <button className="jp-agentlab-run-button" onClick={() => store.goTo(event, 'diffs')}>{trans.__('Show diff')}</button>}
+        {process !== null && <button className="jp-agentlab-run-button" onClick={() => store.goTo(event, 'output')}>{trans.__('Show output')}</button>}
+        {span && <button className="jp-agentlab-run-button" onClick={() => store.reveal(event.seq)}>{trans.__('Show on the timeline')}</button>}
         <button className="jp-agentlab-run-button" onClick={() => store.setCursor(event.seq)}>{trans.__('Go to this moment')}</button>
         <button className="jp-agentlab-run-button" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={() => store.select(null)}>✕</button>
       </div>

@@ -111,11 +111,11 @@ function Diff({ event }: { event: IEvent }): JSX.Element {
       <div className="jp-agentlab-run-diff-head">
         <strong>{line(pathOf(event) + renamed, 200)}</strong>
         <span className="jp-agentlab-run-faint">
-          {event.actor} · #{event.seq} · {body.type === 'file.delete' ? trans.__('deleted') : `+${number(body, 'added')} −${number(body, 'removed')}`}
+          {line(event.actor, 40)} · #{event.seq} · {body.type === 'file.delete' ? trans.__('deleted') : `+${number(body, 'added')} −${number(body, 'removed')}`}
           {body.before === null || body.before === undefined ? ` · ${trans.__('new file')}` : ''}
         </span>
       </div>
-      {sides && 'said' in sides ? <p className="jp-agentlab-run-empty">{sides.said}</p> : <div className="jp-agentlab-run-merge" ref={host} aria-busy={!sides} />}
+      {sides && 'said' in sides ? <p className="jp-agentlab-run-empty">{line(sides.said, 400)}</p> : <div className="jp-agentlab-run-merge" ref={host} aria-busy={!sides} />}
     </div>
   );
 }

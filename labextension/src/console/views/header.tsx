@@ -2,7 +2,6 @@ import * as React from 'react';
 
 import { durationText } from '../../timeline/viewport';
 import { line } from '../../timeline/visible';
-import { text } from '../../timeline/events';
 import { stateWord } from '../words';
 import { useConsole, useStore } from './context';
 
@@ -11,13 +10,11 @@ export function Header(): JSX.Element {
   const { trans, insertCode } = useConsole();
   const store = useStore();
   const { log, stage } = store;
-  const first = log.events[0];
-  const name = first?.body.type === 'run.start' ? text(first.body, 'name') : '';
   const last = log.length ? log.reached.at(log.length - 1) : 0;
   const agents = log.actors.size - 1;
   return (
     <header className="jp-agentlab-console-header">
-      <strong className="jp-agentlab-console-title">{line(name || store.run, 60)}</strong>
+      <strong className="jp-agentlab-console-title">{line(store.name || store.run, 60)}</strong>
       <code className="jp-agentlab-run-faint">{store.run}</code>
       <Badge />
       <span className="jp-agentlab-run-faint">

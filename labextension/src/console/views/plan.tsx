@@ -28,7 +28,7 @@ export function PlanView(): JSX.Element {
             <span key={match}><svg width="26" height="8"><line x1="0" y1="4" x2="26" y2="4" className={lineClass(match)} /></svg> {words[match]}</span>
           ))}
         </div>
-        <Picture drawing={drawing} />
+        <Picture drawing={drawing} words={words} />
         {drawing.left > 0 && <p className="jp-agentlab-run-faint">{trans.__('%1 older ones are left out of the picture; the table has them.', drawing.left)}</p>}
       </div>
       <div className="jp-agentlab-run-side jp-mod-wide">
@@ -58,7 +58,7 @@ export function PlanView(): JSX.Element {
 
 const lineClass = (match: Match) => `jp-agentlab-run-line jp-mod-${match.replace(/ /g, '-')}`;
 
-function Picture({ drawing }: { drawing: IDrawing }): JSX.Element {
+function Picture({ drawing, words }: { drawing: IDrawing; words: Readonly<Record<Match, string>> }): JSX.Element {
   const store = useStore();
   const { width, height, nodes, edges } = drawing;
   const choose = (touch: ITouch) => store.select(touch.seq, true);
@@ -69,7 +69,7 @@ function Picture({ drawing }: { drawing: IDrawing }): JSX.Element {
           key={`${touch.agent} ${touch.unit}`} className={`${lineClass(touch.match)}${touch.seq === store.selected ? ' jp-mod-current' : ''}`}
           d={curve(points)} onClick={() => choose(touch)}
         >
-          <title>{`${touch.agent} · ${touch.unit} · ${touch.match}`}</title>
+          <title>{`${line(touch.agent, 40)} · ${line(touch.unit, 80)} · ${words[touch.match]}`}</title>
         </path>
       ))}
       {nodes.map(node => (

@@ -21,6 +21,7 @@ export function TimelineView(): JSX.Element {
     host.current!.append(timeline.node);
     let [length, last] = [-1, 0];
     let cursor: number | null = null;
+    let revealed = store.revealed;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const grow = () => {
       timer = undefined;
@@ -37,6 +38,11 @@ export function TimelineView(): JSX.Element {
         timeline.setCursor(cursor === null ? null : { seq: cursor, time: log.timeOf(cursor) });
       }
       timeline.select(store.selected);
+      if (store.revealed !== revealed) {
+        revealed = store.revealed;
+        timeline.reveal();
+        host.current?.scrollIntoView?.({ block: 'nearest' });
+      }
     };
     heard();
     const unlisten = store.changed.listen(heard);

@@ -40,6 +40,7 @@ test('rows that are not current are shown as old, and where nothing was ever kno
   expect(panel.hasClass('jp-mod-stale')).toBe(false);
   change(on, delta(2, {}), { state: 'offline', problem: { code: 'Unreachable', message: 'gone', next: '' } });
   expect(panel.hasClass('jp-mod-stale')).toBe(true);
+  expect(panel.node.getAttribute('aria-label')).toContain('as of');
   expect(panel.hasClass('jp-mod-none')).toBe(false);
   on.model.view = { ...on.model.view, asOf: null };
   change(on, delta(2, {}), { state: 'offline', problem: { code: 'PlaneUnavailable', message: 'none', next: '' } });

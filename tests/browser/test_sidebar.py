@@ -125,7 +125,17 @@ def test_an_agent_is_paused_resumed_and_stopped(page: Lab, lab: agentlab.Lab, wo
 def test_a_plane_that_is_killed_is_seen_to_be_gone_and_comes_back(page: Lab, lab: agentlab.Lab, work: Path) -> None:
     agent = lab.spawn("script", name="survivor", steps=steps({"ask": "still there?"}, {"say": "end"}), workdir=work)
     page.section("approvals").get_by_text("still there?").wait_for()
+    page.page.evaluate(
+        """() => {
+            const panel = document.getElementById('agentlab-panel');
+            window.gone = new Promise(resolve => new MutationObserver(() => {
+                if (panel.classList.contains('jp-mod-stale')) resolve(panel.getAttribute('aria-label'));
+            }).observe(panel, { attributes: true }));
+        }"""
+    )
     kill_plane(page.server.home)
+    assert "as of" in page.page.evaluate("window.gone"), "however soon another plane is there"
+    page.page.locator("#agentlab-panel:not(.jp-mod-stale)").wait_for()
     page.section("approvals").get_by_label("Answer to survivor").fill("yes")
     page.button("Answer", page.section("approvals")).click()
     page.agent("survivor").get_by_text("done", exact=True).wait_for()
@@ -133,17 +143,34 @@ def test_a_plane_that_is_killed_is_seen_to_be_gone_and_comes_back(page: Lab, lab
 
 
 def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab: agentlab.Lab, work: Path) -> None:
-    lab.spawn("script", name="early", steps=steps({"say": "end"}), workdir=work).wait(60)
-    page.agent("early").get_by_text("done", exact=True).wait_for()
+    early = lab.spawn("script", name="early", steps=steps({"run": ["sleep", "600"]}), workdir=work)
+    row = page.agent("early")
+    row.get_by_text("running", exact=True).wait_for()
+    page.page.locator(".jp-agentlab-status", has_text="1").wait_for()
+    verbs = page.page.locator(
+        '[aria-label="Stop early"], [aria-label="Pause early"], [aria-label="Send early a message"]'
+    )
+    assert verbs.count() == 3
     agentlab.discovery.stop(page.server.home)
     banner = page.panel.locator(".jp-agentlab-banner.jp-mod-offline")
     banner.wait_for()
     assert "as of" in banner.inner_text() and "agentlab daemon start" in banner.inner_text()
     page.page.locator("#agentlab-panel.jp-mod-stale").wait_for()
+    assert "as of" in (page.panel.get_attribute("aria-label") or "")
+    assert verbs.count() == 0
+    bar = page.page.locator(".jp-agentlab-status")
+    assert "offline" in bar.inner_text() and "not connected" in (bar.get_attribute("aria-label") or "")
+    running = page.page.get_by_text("running").locator("visible=true")
+    pale = "one => one.closest('.jp-agentlab-section') && getComputedStyle(one.closest('.jp-agentlab-section')).filter"
+    page.page.wait_for_timeout(400)  # the transition
+    assert {each.evaluate(pale) for each in running.all()} == {"grayscale(1)"}
     lab.spawn("script", name="late", steps=steps({"say": "end"}), workdir=work).wait(60)
     banner.wait_for(state="detached")
     page.agent("late").get_by_text("done", exact=True).wait_for()
     page.page.locator("#agentlab-panel:not(.jp-mod-stale)").wait_for()
+    row.hover()
+    page.button("Stop early").click()
+    assert early.wait(60).status == "cancelled"
 
 
 def test_what_an_agent_writes_is_shown_as_text(page: Lab, lab: agentlab.Lab, work: Path) -> None:
@@ -167,22 +194,46 @@ def test_the_status_bar_counts_who_works_waits_and_asks(page: Lab, lab: agentlab
     assert agent.wait(60).status == "cancelled"
 
 
+def reach(page: Lab, label: str) -> None:
+    """Press Tab until what is called so has the focus."""
+    seen = []
+    for _ in range(15):
+        seen.append(page.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        if seen[-1] == label:
+            return
+        page.page.keyboard.press("Tab")
+    raise AssertionError(f"{label} is not reached: {seen}")
+
+
 def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) -> None:
     run = lab.run("keys", workdir=work)
-    for name in ("k1", "k2"):
-        run.spawn("script", name=name, steps=steps({"say": "end"})).wait(60)
-    page.agent("k2").get_by_text("done", exact=True).wait_for()
+    asks = run.spawn("script", name="asks", steps=steps({"ask": "by keys?"}, {"say": "end"}))
+    works = run.spawn("script", name="works", steps=steps({"run": ["sleep", "600"]}))
+    page.section("approvals").get_by_text("by keys?").wait_for()
+    page.agent("works").get_by_text("running", exact=True).wait_for()
     keyboard = page.page.keyboard
     page.tab.click()  # closes it
     page.panel.wait_for(state="hidden")
     keyboard.press("Control+Alt+a")
     page.panel.wait_for()
-    first = page.section("agents").locator('.jp-agentlab-agent[tabindex="0"]')
-    first.focus()
-    before = page.page.evaluate("document.activeElement.dataset.agent")
+    page.page.wait_for_function("() => document.activeElement?.dataset.agent")
+    keyboard.press("Home")  # the row of before is where one was before
+    focused = "document.activeElement.dataset.agent ?? document.activeElement.getAttribute('aria-label')"
+    assert page.page.evaluate(focused) == asks.key
     keyboard.press("ArrowDown")
-    after = page.page.evaluate("document.activeElement.dataset.agent")
-    assert before != after
+    assert page.page.evaluate(focused) == works.key
+    reach(page, "Stop works")
+    keyboard.press("Enter")
+    assert works.wait(60).status == "cancelled"
+    keyboard.press("Control+Alt+y")
+    page.page.wait_for_function("() => document.activeElement?.closest('.jp-agentlab-section-approvals')")
+    reach(page, "Answer to asks")
+    keyboard.type("yes")
+    keyboard.press("Enter")
+    assert asks.wait(60).status == "done"
+    page.page.evaluate("document.activeElement.blur()")
+    keyboard.press("Control+Alt+a")
+    page.page.wait_for_function("() => document.activeElement?.dataset.agent")
     keyboard.press("Enter")
     page.console.wait_for()
     keyboard.press("Control+Shift+c")

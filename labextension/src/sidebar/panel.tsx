@@ -158,6 +158,11 @@ export class AgentlabPanel extends SidePanel {
       }
     }
     this.toggleClass('jp-mod-stale', !fresh(view));
+    const old = !fresh(view) && view.asOf !== null;
+    const label = old ? this._host.trans.__('agentlab, as of %1', new Date(view.asOf!).toLocaleTimeString()) : 'agentlab';
+    if (this.node.getAttribute('aria-label') !== label) {
+      this.node.setAttribute('aria-label', label); // it is pale for those who see it
+    }
     this.toggleClass('jp-mod-none', view.asOf === null); // nothing is known, and so nothing is said to be empty
     this._title();
   }

@@ -51,7 +51,7 @@ class Governor:
     _since: float | None = None  # when the prompt began, or went on
     _sign: float = 0.0  # when it was last heard of
     _before: tuple[int, float] = (0, 0.0)  # tokens and cost when the prompt began
-    _warned: bool = False
+    _warned: set[str] = field(default_factory=set)
     _open: set[str] = field(default_factory=set)  # tool calls that have not returned
 
     # --- what happens ------------------------------------------------------------------------------------------
@@ -100,11 +100,15 @@ class Governor:
         self.tokens = max(self.tokens, tokens + int(usage.get("in", 0) + usage.get("out", 0)))
         self.cost = max(self.cost, cost + usage.get("cost", 0.0))
 
-    def costs_unknown(self) -> bool:
-        """Its cost is limited, and it tells none. True once."""
-        unknown = self.budget.cost is not None and not self.cost and not self._warned
-        self._warned = self._warned or unknown
-        return unknown
+    def untold(self) -> list[str]:
+        """The limits that a turn has told nothing of: they cannot end it. Each is named once."""
+        limits = {
+            "max_tokens": self.budget.tokens is not None and not self.tokens,
+            "max_cost": self.budget.cost is not None and not self.cost,
+        }
+        found = [limit for limit, unknown in limits.items() if unknown and limit not in self._warned]
+        self._warned.update(found)
+        return found
 
     # --- what follows ------------------------------------------------------------------------------------------
 

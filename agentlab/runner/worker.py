@@ -303,8 +303,8 @@ class Worker:
         if turn.status == "done" and self._kind in ANSWERING and not (turn.output or governor.said or governor.calls):
             turn = replace(turn, status="failed", reason="no_output", error=NO_OUTPUT)
             self._gate.record(Error(kind=turn.reason, message=turn.error), status="error")
-        if turn.status == "done" and governor.costs_unknown():
-            said = "It does not tell what it costs: max_cost cannot end it."
+        for limit in governor.untold() if turn.status == "done" and self._kind not in PROGRAMS else ():
+            said = f"It does not tell what it uses: {limit} cannot end it."
             self._gate.record(Guard(rule="budget", detail=said), status="warned")
         if self._verdict:
             turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text)

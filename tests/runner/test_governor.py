@@ -56,10 +56,10 @@ def test_what_a_turn_tells_at_its_end_is_not_counted_twice() -> None:
 
 def test_a_limit_that_nothing_is_told_of_is_noticed_once() -> None:
     watched = governor(cost=1.0)
-    assert [watched.costs_unknown(), watched.costs_unknown()] == [True, False]
-    watched = governor(cost=1.0)
+    assert [watched.untold(), watched.untold()] == [["max_cost"], []]
+    watched = governor(cost=1.0, tokens=100)
     watched.settle({"cost": 0.1})
-    assert not watched.costs_unknown()
+    assert watched.untold() == ["max_tokens"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), max_size=8))

@@ -36,7 +36,7 @@ class Turn:
     status: str
     output: JSON = None
     error: str = ""
-    reason: str = ""  # class of failure: auth, quota, rate_limit, network, model_not_found, missing, version, ...
+    reason: str = ""  # class of failure: auth, quota, rate_limit, network, process, missing, version, no_output, ...
     usage: dict[str, float] = field(default_factory=dict)  # in, out, cached (tokens), cost (USD): of this turn
     vendor_session: str | None = None
     exit_code: int | None = None

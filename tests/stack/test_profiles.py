@@ -52,9 +52,7 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-@pytest.mark.parametrize(
-    "kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.agents) for kind in ("gemini", "opencode"))]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_vendor_s_agent_has_its_model_and_environment_from_its_profile(
     lab: agentlab.Lab, config: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str
 ) -> None:

@@ -33,6 +33,8 @@ class Vendor:
 KINDS = [
     pytest.param("claude", marks=pytest.mark.claude),
     pytest.param("codex", marks=pytest.mark.agents),
+    pytest.param("gemini", marks=pytest.mark.agents),
+    pytest.param("opencode", marks=pytest.mark.agents),
 ]
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentlab import processes
-from agentlab.core.events import JSON, Error
-from agentlab.errors import AgentFailed, BadRequest, Unavailable
+from agentlab.core.events import JSON
+from agentlab.errors import AgentFailed, Unavailable
 
 from . import claude_setup as setup
 from .base import Context, Turn
 from .claude_usage import Tokens, session_tokens, tokens, turn_cost
 from .failures import Failure, classify, of_death
+from .tree import Tree
+from .turns import Prompt, Turns, insist, put_away, started, text_of
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
@@ -27,18 +28,8 @@ _MARK = "AGENTLAB_CLAUDE"
 """A variable of the CLI's environment, by which we know it among our children: the SDK does not tell its pid."""
 
 _MESSAGE_BYTES = 64 * 1024 * 1024  # one message of the CLI may hold a whole file
-_INTERRUPT_AGAIN = 1.0  # s; an interrupt that comes before the CLI has begun the turn is lost
-_INTERRUPT_LIMIT = 15.0  # s until a CLI that does not react is killed
+_WHOSE = "a claude agent"
 _AUTH_ATTEMPTS = 2  # a refused key does not get better, yet the CLI would try for minutes
-
-
-@dataclass
-class _Prompt:
-    """The turn that is under way. `ended` holds None when the CLI went without closing it."""
-
-    ended: asyncio.Future[ResultMessage | None]
-    interrupted: bool = False
-    verdict: tuple[str, Failure] | None = None  # our own reason to end it: what was said, what it means
 
 
 class ClaudeDriver:
@@ -50,14 +41,9 @@ class ClaudeDriver:
         self._context = context
         self._client: ClaudeSDKClient | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._stopper: asyncio.Task[None] | None = None
-        self._prompt: _Prompt | None = None
-        self._gone: Turn | None = None  # how a turn ends now that the CLI is not there any more
+        self._turns: Turns[Prompt] = Turns(context.gate, context.spec.resume, self._stop)
         self._last_lines: deque[str] = deque(maxlen=50)
-        self._mark = uuid.uuid4().hex
-        self._process = ""  # identity of the CLI
-        self._frozen = False
-        self._session = context.spec.resume
+        self._tree = Tree(_MARK)
         self._spent = None if context.spec.resume else 0.0  # USD of the session so far, where known
 
     @staticmethod
@@ -71,7 +57,7 @@ class ClaudeDriver:
     async def start(self) -> None:
         context, spec = self._context, self._context.spec
         if spec.task is not None:
-            _text(spec.task)
+            text_of(spec.task, _WHOSE)
         options = setup.options(spec.options)
         setup.check_env(spec.env)
         try:
@@ -83,7 +69,7 @@ class ClaudeDriver:
             ) from None
         from .claude_stream import Recorder
 
-        own = {processes.AGENT_VARIABLE: context.agent, _MARK: self._mark}
+        own = {processes.AGENT_VARIABLE: context.agent, **self._tree.environment}
         env = setup.recorded(setup.environment(context.env, os.environ) | own, context.models)
         bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
         cli = setup.find_cli(options.cli, bundled, context.env.get("PATH", os.environ.get("PATH")))
@@ -93,19 +79,18 @@ class ClaudeDriver:
         try:
             await client.connect()
         except Exception as error:  # its own errors, and plain ones for a CLI that does not answer
-            await self._kill()
-            self._gone = gone = self._ended_by(error)
+            await self._tree.kill()
+            self._turns.no_more(gone := self._ended_by(error))
             if gone.reason == "resume_rejected":
                 return  # the first turn says so
             raise AgentFailed(
                 gone.error, reason=gone.reason, exit_code=gone.exit_code, last_lines=gone.last_lines
             ) from error
         self._client = client
-        self._process = next(
-            (processes.identity(pid) for pid in processes.marked(self._mark, _MARK) if _is_child(pid)), ""
-        )
+        marked = processes.marked(self._tree.mark, _MARK)
+        self._tree.root = next((processes.identity(pid) for pid in marked if _is_child(pid)), "")
         self._listener = asyncio.create_task(self._listen(client), name=f"claude {context.agent}")
-        if not self._process:
+        if not self._tree.root:
             await self.close(now=True)
             raise AgentFailed(f"{cli} answers but is not among our processes: it could be neither paused nor ended.")
 
@@ -140,67 +125,46 @@ class ClaudeDriver:
 
     async def close(self, *, now: bool = False) -> None:
         client, self._client = self._client, None
-        if self._gone is None:
-            self._gone = Turn(
-                "cancelled", reason="cancelled", error="The agent was closed.", vendor_session=self._session
-            )
+        self._turns.close()
         if client is None:
             return
         await self.thaw()
+        await put_away(
+            self._turns.stopper, self._listener
+        )  # first: it would begin to disconnect as well, and be cut off
         if now:
-            await self._kill()
-        for task in (self._stopper, self._listener):
-            if task:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._end_prompt(None)
+            await self._tree.kill()
+        self._turns.end()
         await client.disconnect()  # closes its input, after 5 s TERM, after 5 more KILL
-        await self._kill()
-
-    async def _kill(self) -> None:
-        await processes.end(self.processes(), marker=f"{_MARK}={self._mark}", grace=0)
+        await self._tree.kill()
 
     def processes(self) -> list[int]:
-        return [int(self._process.partition(":")[0])] if processes.alive(self._process) else []
+        return self._tree.processes()
 
     async def freeze(self) -> None:
-        self._frozen = True
-        await asyncio.to_thread(processes.freeze, self.processes())
+        await self._tree.freeze()
 
     async def thaw(self) -> None:
-        self._frozen = False
-        processes.thaw(self.processes())
+        await self._tree.thaw()
 
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
-        text = _text(task)
-        if self._prompt:
-            raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
-        if self._gone:
-            return self._gone
-        if self._client is None:
-            raise BadRequest("This agent has not been started.")
-        prompt = self._prompt = _Prompt(asyncio.get_running_loop().create_future())
+        text = text_of(task, _WHOSE)
+        if gone := self._turns.over():
+            return gone
+        client = started(self._client)
         self._recorder.meter.begin_turn()
         try:
-            await self._send(self._client, text)
-            result = await asyncio.shield(prompt.ended)
-        except asyncio.CancelledError:
-            await self.interrupt()  # until the CLI has closed the turn: its answer must not end the next one
-            raise
+            async with self._turns.begin(Prompt()) as prompt:
+                await self._send(client, text)
+                result = await asyncio.shield(prompt.ended)
         finally:
             self._recorder.end_turn()
-            self._prompt = None
-        turn = self._conclude(prompt, result) if result else self._went(prompt)
-        if turn.status == "failed":
-            self._context.gate.record(Error(kind=turn.reason, message=turn.error), status="error")
-        return turn
+        return self._turns.told(self._conclude(prompt, result) if result else self._went(prompt))
 
     async def interrupt(self) -> None:
-        if prompt := self._prompt:
-            prompt.interrupted = True
-            await self._stop(prompt)
+        await self._turns.interrupt()
 
     async def _send(self, client: ClaudeSDKClient, text: str) -> None:
         from claude_agent_sdk import CLIConnectionError
@@ -208,22 +172,20 @@ class ClaudeDriver:
         try:
             await client.query(text)
         except CLIConnectionError as error:
-            self._lost(error)
+            self._turns.no_more(self._ended_by(error))
+            self._turns.end()
 
-    async def _stop(self, prompt: _Prompt) -> None:
-        """Interrupt the CLI until it has closed the turn, awake for that long. One that does not react is killed."""
+    async def _stop(self, prompt: Prompt) -> None:
+        await insist(prompt, self._tree, self._ask_to_stop)
+
+    async def _ask_to_stop(self) -> None:
         from claude_agent_sdk import ClaudeSDKError
 
-        processes.thaw(self.processes())
         try:
-            async with asyncio.timeout(_INTERRUPT_LIMIT):
-                while self._client and not prompt.ended.done():
-                    await self._client.interrupt()
-                    await asyncio.wait([prompt.ended], timeout=_INTERRUPT_AGAIN)
-        except (TimeoutError, ClaudeSDKError):
-            await self._kill()  # the listener notices
-        if self._frozen:
-            await self.freeze()
+            if self._client:
+                await self._client.interrupt()
+        except ClaudeSDKError:
+            await self._tree.kill()  # the listener notices
 
     async def _listen(self, client: ClaudeSDKClient) -> None:
         """Take in what the CLI says, until it is gone."""
@@ -231,17 +193,16 @@ class ClaudeDriver:
             async for message in client.receive_messages():
                 self._take(message)
         except Exception as error:  # whatever the SDK met while reading: it raises plain ones too
-            await self._lost_for_good(client, error)
+            await self._lost(client, error)
         else:
-            await self._lost_for_good(client, None)
+            await self._lost(client, None)
 
-    async def _lost_for_good(self, client: ClaudeSDKClient, error: Exception | None) -> None:
+    async def _lost(self, client: ClaudeSDKClient, error: Exception | None) -> None:
         """Nobody waits for the calls of our tools that are under way: with the client they end, and give back their tickets."""
-        if self._gone is None:
-            self._gone = self._ended_by(error)
-        await self._kill()
+        self._turns.no_more(self._ended_by(error))
+        await self._tree.kill()
         await client.disconnect()
-        self._lost(error)
+        self._turns.end()
 
     def _take(self, message: Any) -> None:
         from claude_agent_sdk import ConversationResetMessage, ResultMessage, SystemMessage
@@ -249,7 +210,7 @@ class ClaudeDriver:
         self._recorder.take(message)
         match message:
             case ResultMessage():
-                self._end_prompt(message)
+                self._turns.end(message)
             case SystemMessage(subtype="init"):
                 self._opened(str(message.data.get("session_id")))
             case SystemMessage(
@@ -257,74 +218,51 @@ class ClaudeDriver:
             ):
                 if attempt >= _AUTH_ATTEMPTS:
                     said = f"The model's server answers HTTP {status}: the login or key was refused."
-                    self._give_up(said, classify(said, status=status, login=setup.LOGIN))
+                    self._turns.give_up(said, classify(said, status=status, login=setup.LOGIN))
             case ConversationResetMessage():  # its totals begin anew, perhaps under another id
-                self._session, self._spent = None, 0.0
+                self._turns.session, self._spent = None, 0.0
 
     def _opened(self, session: str) -> None:
         """A turn begins in this session: the one that was asked for?"""
-        if self._session and session != self._session:
-            said = f"Session {self._session} was to be resumed, but Claude Code opened {session}."
-            self._give_up(said, Failure("resume_rejected", "Spawn without resume."))
-        self._session = session
-
-    def _give_up(self, said: str, failure: Failure) -> None:
-        """End the turn as failed, for a reason of ours."""
-        if (prompt := self._prompt) and not prompt.verdict:
-            prompt.verdict = said, failure
-            self._stopper = asyncio.create_task(self._stop(prompt))
-
-    def _end_prompt(self, result: ResultMessage | None) -> None:
-        if self._prompt and not self._prompt.ended.done():
-            self._prompt.ended.set_result(result)
+        if self._turns.session and session != self._turns.session:
+            said = f"Session {self._turns.session} was to be resumed, but Claude Code opened {session}."
+            self._turns.give_up(said, Failure("resume_rejected", "Spawn without resume."))
+        self._turns.session = session
 
     # --- how it ended --------------------------------------------------------------------------------------
 
-    def _conclude(self, prompt: _Prompt, result: ResultMessage) -> Turn:
+    def _conclude(self, prompt: Prompt, result: ResultMessage) -> Turn:
         """The turn by its own closing message. Its `is_error` counts, not its subtype."""
-        self._session = result.session_id
+        turns = self._turns
+        turns.session = result.session_id
         usage = self._usage(result)
         said = result.result or "; ".join(result.errors or ()) or result.subtype
         aborted = (result.terminal_reason or "").startswith("aborted")
         if prompt.verdict:
-            return _failed(*prompt.verdict, usage=usage, vendor_session=self._session)
+            return turns.failed(*prompt.verdict, usage=usage)
         if aborted or (prompt.interrupted and result.is_error):
-            return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=self._session)
+            return turns.cancelled(usage=usage)
         if result.is_error:
             facts = f"{said} {result.subtype} {result.terminal_reason}"
             failure = classify(facts, status=result.api_error_status, login=setup.LOGIN)
             resets = self._recorder.resets if failure.reason in ("rate_limit", "quota") else None
-            return _failed(said, failure, usage=usage, vendor_session=self._session, resets=resets)
-        return Turn("done", output=result.result, usage=usage, vendor_session=self._session)
+            return turns.failed(said, failure, usage=usage, resets=resets)
+        return Turn("done", output=result.result, usage=usage, vendor_session=turns.session)
 
-    def _went(self, prompt: _Prompt) -> Turn:
+    def _went(self, prompt: Prompt) -> Turn:
         """The turn of a CLI that went without a closing message."""
-        usage = _usage_row(self._recorder.meter.turn, None)
-        gone = self._gone or self._ended_by(None)
+        gone = self._turns.gone or self._ended_by(None)
         if prompt.verdict:
-            gone = _failed(*prompt.verdict, exit_code=gone.exit_code, last_lines=gone.last_lines)
-        status, reason = ("cancelled", "cancelled") if prompt.interrupted else (gone.status, gone.reason)
-        return Turn(
-            status, error=gone.error, reason=reason, usage=usage, vendor_session=self._session,
-            exit_code=gone.exit_code, last_lines=gone.last_lines,
-        )  # fmt: skip
-
-    def _lost(self, error: Exception | None) -> None:
-        """The CLI is not there any more: this turn and all later ones have ended."""
-        if self._gone is None:
-            self._gone = self._ended_by(error)
-        self._end_prompt(None)
+            gone = self._turns.failed(*prompt.verdict, exit_code=gone.exit_code, last_lines=gone.last_lines)
+        if prompt.interrupted:
+            gone = replace(gone, status="cancelled", reason="cancelled")
+        return replace(gone, usage=_usage_row(self._recorder.meter.turn, None), vendor_session=self._turns.session)
 
     def _ended_by(self, error: Exception | None) -> Turn:
         said = str(error) if error else "Claude Code ended without a result."
         failure = of_death(said, status=getattr(error, "api_error_status", None), login=setup.LOGIN)
-        return _failed(
-            said,
-            failure,
-            vendor_session=self._session,
-            exit_code=getattr(error, "exit_code", None),
-            last_lines="\n".join(self._last_lines),
-        )
+        code = getattr(error, "exit_code", None)
+        return self._turns.failed(said, failure, exit_code=code, last_lines="\n".join(self._last_lines))
 
     def _usage(self, result: ResultMessage) -> dict[str, float]:
         turn, total = tokens(result.usage), result.total_cost_usd
@@ -335,10 +273,6 @@ class ClaudeDriver:
         return _usage_row(turn, cost)
 
 
-def _failed(said: str, failure: Failure, **facts: Any) -> Turn:
-    return Turn("failed", error=f"{said.rstrip()}\n{failure.advice}".strip(), reason=failure.reason, **facts)
-
-
 def _usage_row(turn: Tokens, cost: float | None) -> dict[str, float]:
     row: dict[str, float] = {"in": turn.inp, "out": turn.out, "cached": turn.cached}
     return row if cost is None else row | {"cost": cost}
@@ -347,9 +281,3 @@ def _usage_row(turn: Tokens, cost: float | None) -> dict[str, float]:
 def _is_child(pid: int) -> bool:
     found = processes.info(pid)
     return found is not None and found.parent == os.getpid()
-
-
-def _text(task: JSON) -> str:
-    if not isinstance(task, str) or not task.strip():
-        raise BadRequest("The task of a claude agent is its prompt: a text that is not empty.")
-    return task

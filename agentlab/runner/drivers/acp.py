@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agentlab.core.events import JSON, Error
+from agentlab.core.events import JSON
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.mcp import ToolServer
 from agentlab.runner.model_usage import Used
@@ -21,12 +22,12 @@ from .base import Context, Turn
 from .call_ids import CallIds
 from .failures import Failure, classify, of_death
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
-from .program import Program, check_version
+from .program import MARK, Program, check_version
+from .tree import Tree
+from .turns import Prompt, Turns, insist, put_away, started, text_of
 
 _START = 150.0  # s for the handshake and the session; opencode takes 45 s where the machine is busy
 _LISTED = 60.0  # s after it for the agent to have asked for our tools
-_INTERRUPT_AGAIN = 1.0  # s; an interrupt that comes before the turn has begun is lost
-_INTERRUPT_LIMIT = 15.0  # s until a program that does not react is killed
 _AUTH = -32000  # the protocol's code for "log in first"
 _STOPS = {
     "max_tokens": Failure(
@@ -40,12 +41,9 @@ _STOPS = {
 
 
 @dataclass
-class _Prompt:
-    """The turn that is under way. `ended` holds the result of session/prompt; None: the program went without one."""
+class _Prompt(Prompt):
+    """It is closed with the result of session/prompt."""
 
-    ended: asyncio.Future[Params | None]
-    interrupted: bool = False
-    verdict: tuple[str, Failure] | None = None  # our own reason to end it
     began: int = field(default_factory=time.monotonic_ns)
 
 
@@ -66,13 +64,11 @@ class AcpDriver:
         self._locks = Native(context, self._record, self._lost)
         self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
         self._setup: Setup | None = None
+        self._tree = Tree(MARK)
+        self._turns = Turns[_Prompt](context.gate, context.spec.resume, self._stop)
         self._program: Program | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._stopper: asyncio.Task[None] | None = None
         self._planning: asyncio.Task[None] | None = None
-        self._prompt: _Prompt | None = None
-        self._gone: Turn | None = None
-        self._session = context.spec.resume
         self._replaying = False  # session/load tells the old conversation once more
         self._cost = 0.0  # USD of the session
         self._paid: float | None = None  # of it, before this turn; None: nobody knows
@@ -88,21 +84,23 @@ class AcpDriver:
     async def start(self) -> None:
         context = self._context
         if context.spec.task is not None:
-            self._text(context.spec.task)
+            text_of(context.spec.task, context.spec.kind)
         wire.require()
         await self._server.start()
         setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._server.proxy())
         self._locks.cwd = setup.cwd
-        self._program = await Program.start(context, setup.argv, setup.env, self._answer, self._notice, cwd=setup.cwd)
-        self._watcher = asyncio.create_task(self._watch(self._program.rpc), name=f"acp {context.agent}")
+        program = self._program = await Program.start(
+            context, self._tree, setup.argv, setup.env, self._answer, self._notice, cwd=setup.cwd
+        )
+        self._watcher = asyncio.create_task(self._watch(program, setup), name=f"acp {context.agent}")
         try:
             async with asyncio.timeout(_START):
                 await asyncio.to_thread(wire.schema)
-                await self._open(self._program.rpc, setup)
-            if self._gone is None:
-                await self._offered(setup)
+                await self._open(program.rpc, setup)
+            if self._turns.gone is None:
+                await self._offered(setup, program)
         except (RpcError, Gone, TimeoutError) as error:
-            raise await self._failed_start(setup, error) from None
+            raise await self._failed_start(setup, program, error) from None
         except AgentlabError:
             await self.close(now=True)
             raise
@@ -122,21 +120,22 @@ class AcpDriver:
         try:
             opened = await self._session_of(rpc, able, setup, servers)
         except RpcError as error:
-            if self._session is None or error.code == _AUTH:
+            if self._turns.session is None or error.code == _AUTH:
                 raise
-            said = f"{setup.title} does not resume session {self._session}: {error}"
-            self._gone = _failed(said, Failure("resume_rejected", "Spawn without resume."))
+            said = f"{setup.title} does not resume session {self._turns.session}: {error}"
+            failure = Failure("resume_rejected", "Spawn without resume.")
+            self._turns.no_more(self._turns.failed(said, failure, vendor_session=None))
             return
         if setup.mode:
-            await rpc.request("session/set_mode", {"sessionId": self._session, "modeId": setup.mode})
+            await rpc.request("session/set_mode", {"sessionId": self._turns.session, "modeId": setup.mode})
         if setup.model:
             await self._choose(rpc, setup, opened)
 
     async def _session_of(self, rpc: JsonRpc, able: Params, setup: Setup, servers: Any) -> Params:
-        ask = wire.open_session(setup.cwd, servers, self._session)
-        if self._session is None:
+        ask = wire.open_session(setup.cwd, servers, self._turns.session)
+        if self._turns.session is None:
             opened: Params = await rpc.request("session/new", ask)
-            self._session = str(opened["sessionId"])
+            self._turns.session = str(opened["sessionId"])
             self._paid = 0.0
             return opened
         if "resume" in (able.get("sessionCapabilities") or {}):
@@ -159,12 +158,12 @@ class AcpDriver:
             known = f" It knows: {', '.join(values[:20])}." if values else " It does not let us choose one."
             raise BadRequest(f"{setup.title} has no model {setup.model!r}.{known}", reason="model_not_found")
         if option:
-            ask = {"sessionId": self._session, "configId": option["id"], "value": setup.model}
+            ask = {"sessionId": self._turns.session, "configId": option["id"], "value": setup.model}
             await rpc.request("session/set_config_option", ask)
         else:
-            await rpc.request("session/set_model", {"sessionId": self._session, "modelId": setup.model})
+            await rpc.request("session/set_model", {"sessionId": self._turns.session, "modelId": setup.model})
 
-    async def _offered(self, setup: Setup) -> None:
+    async def _offered(self, setup: Setup, program: Program) -> None:
         """Fail closed: an agent whose tools are off and that has not got ours can only talk."""
         try:
             async with asyncio.timeout(_LISTED):
@@ -172,18 +171,13 @@ class AcpDriver:
         except TimeoutError:
             raise AgentFailed(
                 f"{setup.title} has not asked for our tools in {_LISTED:g} s: it did not start its MCP server {SERVER!r}.",
-                reason="process", last_lines=self._program.rpc.last_lines if self._program else "",
+                reason="process", last_lines=program.rpc.last_lines,
             ) from None  # fmt: skip
 
-    async def _failed_start(self, setup: Setup, error: Exception) -> AgentlabError:
-        assert self._program is not None
-        rpc = self._program.rpc
+    async def _failed_start(self, setup: Setup, program: Program, error: Exception) -> AgentlabError:
         died = isinstance(error, Gone)
-        code: int | None = None
-        if died:
-            exit = await rpc.ended()
-            code = exit.code if exit.signal is None else -exit.signal
-        lines = rpc.last_lines
+        code = await program.ended() if died else None
+        lines = program.rpc.last_lines
         await self.close(now=True)
         if isinstance(error, TimeoutError):
             said = f"{setup.title} did not open a session in {_START:g} s."
@@ -198,119 +192,84 @@ class AcpDriver:
         return AgentFailed(f"{said}\n{failure.advice}".strip(), reason=failure.reason, exit_code=code, last_lines=lines)
 
     async def close(self, *, now: bool = False) -> None:
-        if self._gone is None:
-            closed = "The agent was closed."
-            self._gone = Turn("cancelled", reason="cancelled", error=closed, vendor_session=self._session)
+        self._turns.close()
         program, self._program = self._program, None
         if program is not None:
             await program.close(now=now, leaves=self._setup is None or self._setup.leaves)
-        for task in (self._watcher, self._stopper, self._planning):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await put_away(self._watcher, self._turns.stopper, self._planning)
         await self._locks.settle()
         await self._server.close()
-        self._end(None)
+        self._turns.end()
 
     def processes(self) -> list[int]:
-        return self._program.processes() if self._program else []
+        return self._tree.processes()
 
     async def freeze(self) -> None:
-        if self._program:
-            await self._program.freeze()
+        await self._tree.freeze()
 
     async def thaw(self) -> None:
-        if self._program:
-            await self._program.thaw()
+        await self._tree.thaw()
 
-    async def _watch(self, rpc: JsonRpc) -> None:
+    async def _watch(self, program: Program, setup: Setup) -> None:
         """The turn, and all later ones, have ended when the program has."""
-        exit = await rpc.ended()
+        code = await program.ended()
         if self._program is not None:
-            await self._program.kill()  # what it is a wrapper of may have outlived it
+            await self._tree.kill()  # what it is a wrapper of may have outlived it
         self._server.drop("The agent's program has ended.")
         await self._locks.settle()
-        if self._gone is None:
-            code = exit.code if exit.signal is None else -exit.signal
-            assert self._setup is not None
-            said = f"{self._setup.title} ended with exit code {code} and without closing the turn."
-            failure = of_death(rpc.last_lines, login=self._setup.login)
-            self._gone = _failed(said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines)
-        self._end(None)
+        said, last = f"{setup.title} ended with exit code {code} and without closing the turn.", program.rpc.last_lines
+        failure = of_death(last, login=setup.login)
+        self._turns.no_more(self._turns.failed(said, failure, exit_code=code, last_lines=last))
+        self._turns.end()
 
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
-        text = self._text(task)
-        if self._prompt:
-            raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
-        if self._gone:
-            return self._gone
-        if self._program is None or self._session is None:
-            raise BadRequest("This agent has not been started.")
-        prompt = self._prompt = _Prompt(asyncio.get_running_loop().create_future())
+        text = text_of(task, self._context.spec.kind)
+        if gone := self._turns.over():
+            return gone
+        program, session, prompt = started(self._program), started(self._turns.session), _Prompt()
         self._record.begin_turn()
-        asking = asyncio.create_task(self._ask_turn(self._program.rpc, prompt, text))
-        try:
-            result = await asyncio.shield(prompt.ended)
-        except asyncio.CancelledError:
-            await self.interrupt()  # until the turn is closed: its end must not end the next one
-            raise
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+        asking = asyncio.create_task(self._ask_turn(program.rpc, prompt, wire.prompt(session, text)))
+
+        async def settle() -> None:
+            await put_away(asking)
             await self._locks.settle()
-            self._prompt = None
+
+        async with self._turns.begin(prompt, settle):
+            result = await asyncio.shield(prompt.ended)
         if self._context.models:
             await self._context.models.settled()
-        turn = self._conclude(prompt, result)
-        if turn.status == "failed":
-            self._context.gate.record(Error(kind=turn.reason, message=turn.error), status="error")
-        return turn
+        return self._turns.told(self._conclude(prompt, result))
 
-    async def _ask_turn(self, rpc: JsonRpc, prompt: _Prompt, text: str) -> None:
-        assert self._session is not None
-        result: Params | None = None
+    async def _ask_turn(self, rpc: JsonRpc, prompt: _Prompt, ask: Params) -> None:
         try:
-            result = await rpc.request("session/prompt", wire.prompt(self._session, text)) or {}
+            prompt.close(await rpc.request("session/prompt", ask) or {})
         except RpcError as error:
             said, status = _text_of(error), _status_of(error)
             login = self._setup.login if self._setup else ""
             if not prompt.interrupted and not prompt.verdict:
                 prompt.verdict = said, classify(said, status=status, login=login)
-            result = {}
+            prompt.close({})
         except Gone:
-            return  # the watcher closes the turn, when it knows how the program ended
-        if not prompt.ended.done():
-            prompt.ended.set_result(result)
+            pass  # the watcher closes the turn, when it knows how the program ended
 
     async def interrupt(self) -> None:
-        if prompt := self._prompt:
-            prompt.interrupted = True
-            await self._stop(prompt)
+        await self._turns.interrupt()
 
     async def _stop(self, prompt: _Prompt) -> None:
-        """Cancel the turn until it is closed. Not every agent tells its MCP servers: calls under way are dropped here."""
-        program = self._program
-        if program is None:
+        if self._program is None:
             return
-        frozen = program.frozen
-        await program.thaw()
-        try:
-            async with asyncio.timeout(_INTERRUPT_LIMIT):
-                while not prompt.ended.done():
-                    await program.rpc.notify("session/cancel", {"sessionId": self._session})
-                    self._locks.cancel()
-                    self._server.drop("The turn was interrupted.")
-                    await asyncio.wait([prompt.ended], timeout=_INTERRUPT_AGAIN)
-        except Gone:
-            await asyncio.wait([prompt.ended], timeout=_INTERRUPT_LIMIT)
-        except TimeoutError:
-            await program.kill()
-            await asyncio.wait([prompt.ended], timeout=_INTERRUPT_LIMIT)
+        rpc = self._program.rpc
+        await insist(prompt, self._tree, lambda: self._ask_to_stop(rpc))
         self._server.drop("The turn was interrupted.")
-        if frozen:
-            await program.freeze()
+
+    async def _ask_to_stop(self, rpc: JsonRpc) -> None:
+        """Not every agent tells its MCP servers: calls under way are dropped here."""
+        with suppress(Gone):
+            await rpc.notify("session/cancel", {"sessionId": self._turns.session})
+            self._locks.cancel()
+            self._server.drop("The turn was interrupted.")
 
     def _conclude(self, prompt: _Prompt, result: Params | None) -> Turn:
         model = self._context.spec.model or self._context.spec.kind
@@ -318,55 +277,34 @@ class AcpDriver:
         cost = None if self._paid is None or not self._cost else max(0.0, self._cost - self._paid)
         usage = _usage(self._record.end_turn(ended, cost, prompt.began), cost)
         self._paid = self._cost
-        session = self._session
+        turns = self._turns
         if result is None:
-            gone = self._gone or _failed("The agent's program went away.", Failure("process"))
-            if prompt.interrupted:
-                return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)
-            if prompt.verdict:
-                return _failed(*prompt.verdict, usage=usage, vendor_session=session)
-            return Turn(
-                gone.status, error=gone.error, reason=gone.reason, usage=usage, vendor_session=session,
-                exit_code=gone.exit_code, last_lines=gone.last_lines,
-            )  # fmt: skip
+            return turns.unclosed(prompt, usage)
         if prompt.verdict:
             models, limited = self._context.models, prompt.verdict[1].reason in ("rate_limit", "quota")
             resets = models.resets if models and limited else None
-            return _failed(*prompt.verdict, usage=usage, vendor_session=session, resets=resets)
+            return turns.failed(*prompt.verdict, usage=usage, resets=resets)
         stop = ended.stop if ended else ""
         if prompt.interrupted or stop == "cancelled":
-            return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)
+            return turns.cancelled(usage=usage)
         if stop in _STOPS:
-            return _failed(f"The turn ended with {stop}.", _STOPS[stop], usage=usage, vendor_session=session)
+            return turns.failed(f"The turn ended with {stop}.", _STOPS[stop], usage=usage)
         if stop != "end_turn":
             said = f"The turn ended without a reason that is known here ({stop!r})."
-            return _failed(said, Failure("unknown"), usage=usage, vendor_session=session)
-        return Turn("done", output=self._record.last or None, usage=usage, vendor_session=session)
-
-    def _end(self, result: Params | None) -> None:
-        if self._prompt and not self._prompt.ended.done():
-            self._prompt.ended.set_result(result)
+            return turns.failed(said, Failure("unknown"), usage=usage)
+        return Turn("done", output=self._record.last or None, usage=usage, vendor_session=turns.session)
 
     def _breach(self, what: str) -> None:
         """A tool of the agent's own has acted where all were to be off, or where it had to ask: what it still wants to do is
         not waited for."""
-        if (prompt := self._prompt) and not prompt.verdict:
-            why = "without asking" if self._native else "although all of them are off"
-            advice = "This version has tools that are not known here, or settings that let them pass: use another one."
-            prompt.verdict = f"The agent used a tool of its own ({what}), {why}.", Failure("boundary", advice)
-            if self._program:
-                self._stopper = asyncio.create_task(self._program.kill())
+        why = "without asking" if self._native else "although all of them are off"
+        advice = "This version has tools that are not known here, or settings that let them pass: use another one."
+        said = f"The agent used a tool of its own ({what}), {why}."
+        self._turns.give_up(said, Failure("boundary", advice), self._tree.kill)
 
     def _lost(self, said: str) -> None:
         """An act of its own goes on without the locks it stands on: nothing but the end of the turn ends it."""
-        if (prompt := self._prompt) and not prompt.verdict:
-            prompt.verdict = said, Failure("lost_grant", "Send it on with another prompt: it has to ask again.")
-            self._stopper = asyncio.create_task(self._stop(prompt))
-
-    def _text(self, task: JSON) -> str:
-        if not isinstance(task, str) or not task.strip():
-            raise BadRequest(f"The task of {self._context.spec.kind} is its prompt: a text that is not empty.")
-        return task
+        self._turns.give_up(said, Failure("lost_grant", "Send it on with another prompt: it has to ask again."))
 
     # --- what it asks and says -----------------------------------------------------------------------------
 
@@ -390,7 +328,7 @@ class AcpDriver:
         if not self._native:
             self._record.deny(ask.tool)
             return ask.reject()
-        if self._prompt is None or self._prompt.interrupted:
+        if self._turns.current is None or self._turns.current.interrupted:
             return None
         return await self._locks.permit(ask)
 
@@ -398,7 +336,7 @@ class AcpDriver:
         if method != "session/update" or self._replaying:
             return
         session, told = wire.update(params)
-        if session != self._session:
+        if session != self._turns.session:
             return
         match told:
             case wire.Said():
@@ -411,10 +349,6 @@ class AcpDriver:
                 self._planning = asyncio.create_task(self._context.gate.plan(told.steps))
             case wire.Spent(cost=cost) if cost is not None:
                 self._cost = cost
-
-
-def _failed(said: str, failure: Failure, **facts: Any) -> Turn:
-    return Turn("failed", error=f"{said.rstrip()}\n{failure.advice}".strip(), reason=failure.reason, **facts)
 
 
 def _text_of(error: Exception) -> str:

@@ -27,6 +27,7 @@ from agentlab.runner.tools.runs import Command, Ended
 
 from .base import Context, Turn
 from .failures import classify, of_death
+from .turns import text_of
 
 _CHILD = Path(__file__).with_name("pty_child.py")
 _LOGIN = (
@@ -75,7 +76,7 @@ class CliDriver:
 
     async def start(self) -> None:
         if self._context.spec.task is not None:
-            _text(self._context.spec.task)
+            text_of(self._context.spec.task, "a cli agent")
         self._options = options(self._context.spec.options)
         argv = _argv(self._options.command)
         try:
@@ -137,7 +138,7 @@ class CliDriver:
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
-        text = _text(task)
+        text = text_of(task, "a cli agent")
         if not self._over.is_set():
             raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
         if self._life is None:
@@ -274,9 +275,3 @@ def _argv(command: str | list[str]) -> list[str]:
     if not argv or not argv[0]:
         raise BadRequest("A cli agent needs a program: --option command='my-agent --interactive'.")
     return argv
-
-
-def _text(task: JSON) -> str:
-    if not isinstance(task, str) or not task.strip():
-        raise BadRequest("The task of a cli agent is its prompt: a text that is not empty.")
-    return task

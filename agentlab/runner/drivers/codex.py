@@ -8,53 +8,37 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from agentlab.__about__ import __version__
 from agentlab.core.events import JSON, Error, Guard, Message, ModelCall, ToolCall, ToolResult
-from agentlab.errors import AgentFailed, AgentlabError, BadRequest
+from agentlab.errors import AgentFailed, AgentlabError
 
 from . import codex_setup as setup
 from . import sharing
 from .answers import as_text
 from .base import Context, Turn
+from .codex_failures import failure_of
 from .codex_native import ACTS, Native
 from .failures import Failure, classify, of_death, of_reason
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
-from .program import Program, check_version, find
+from .program import MARK, Program, check_version, find
+from .tree import Tree
+from .turns import Prompt, Turns, insist, put_away, started, text_of
 
 _START = 60.0  # s for the handshake
-_INTERRUPT_AGAIN = 1.0  # s; an interrupt that comes before the turn has begun is lost
-_INTERRUPT_LIMIT = 15.0  # s until a program that does not react is killed
+_ANSWER = 1.0  # s for the answer to an interrupt
+_WHOSE = "a codex agent"
 
 _OWN_TOOLS = frozenset({"commandExecution", "fileChange", "mcpToolCall", "webSearch", "imageGeneration"})
 """Items by which Codex would act itself. None can come where its tools are off: one that does ends the turn."""
 
-_REASONS = {
-    "contextWindowExceeded": "context_overflow",
-    "sessionBudgetExceeded": "limit",
-    "usageLimitExceeded": "quota",
-    "rateLimitExceeded": "rate_limit",
-    "serverOverloaded": "server",
-    "internalServerError": "server",
-    "modelNotFound": "model_not_found",
-    "unauthorized": "auth",
-    "badRequest": "invalid_request",
-    "httpConnectionFailed": "network",
-    "responseStreamConnectionFailed": "network",
-    "responseStreamDisconnected": "network",
-}
-"""Codex's own classes of failure -> ours."""
-
 
 @dataclass
-class _Prompt:
-    """The turn that is under way. `ended` holds None when the program went without closing it."""
+class _Prompt(Prompt):
+    """It is closed with the turn as Codex tells it."""
 
-    ended: asyncio.Future[Params | None]
     id: str | None = None
-    interrupted: bool = False
-    verdict: tuple[str, Failure] | None = None
     text: str = ""  # its last message
     tokens: dict[str, float] = field(default_factory=lambda: {"in": 0.0, "out": 0.0, "cached": 0.0})
     asked: int = field(default_factory=time.monotonic_ns)  # when the model was asked last
@@ -67,13 +51,11 @@ class CodexDriver:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._tree = Tree(MARK)
+        self._turns = Turns[_Prompt](context.gate, context.spec.resume, self._stop)
         self._program: Program | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._prompt: _Prompt | None = None
-        self._stopper: asyncio.Task[None] | None = None
         self._planning: asyncio.Task[None] | None = None
-        self._gone: Turn | None = None
-        self._session = context.spec.resume
         self._model = context.spec.model or ""
         self._native = Native(context, self._tell) if context.spec.boundary == "native" else None
         self._telling: set[asyncio.Task[None]] = set()
@@ -84,7 +66,7 @@ class CodexDriver:
     async def start(self) -> None:
         context, spec = self._context, self._context.spec
         if spec.task is not None:
-            _text(spec.task)
+            text_of(spec.task, _WHOSE)
         options = setup.options(spec.options)
         setup.check_env(spec.env)
         cli, told = setup.native(find("codex", context.env, options.cli))
@@ -101,9 +83,9 @@ class CodexDriver:
         env = context.models.environment(env) if context.models else env
         (home / "config.toml").write_text(config)
         program = self._program = await Program.start(
-            context, [str(cli), "app-server"], env, self._answer, self._notice
+            context, self._tree, [str(cli), "app-server"], env, self._answer, self._notice
         )
-        self._watcher = asyncio.create_task(self._watch(program.rpc), name=f"codex {context.agent}")
+        self._watcher = asyncio.create_task(self._watch(program), name=f"codex {context.agent}")
         try:
             async with asyncio.timeout(_START):
                 await self._shake_hands(program.rpc, cli)
@@ -111,7 +93,7 @@ class CodexDriver:
             failure = classify(str(error), login=setup.LOGIN)
             if spec.resume and failure.reason in ("unknown", "resume_rejected", "invalid_request"):
                 failure = of_reason("resume_rejected")
-                self._gone = _failed(str(error), failure, vendor_session=spec.resume)
+                self._turns.no_more(self._turns.failed(str(error), failure, vendor_session=spec.resume))
                 return  # the first turn says so
             await self.close(now=True)
             raise AgentFailed(f"{error}\n{failure.advice}", reason=failure.reason) from error
@@ -145,80 +127,60 @@ class CodexDriver:
         else:
             tools = setup.dynamic_tools(context.tools.catalogue())
             opened = await rpc.request("thread/start", {**thread, "dynamicTools": tools})
-        self._session = str(opened["thread"]["id"])
+        self._turns.session = str(opened["thread"]["id"])
         self._model = str(opened.get("model") or self._model)
-        if spec.resume and self._session != spec.resume:
-            raise RpcError(f"Thread {spec.resume} was to be resumed, but Codex opened {self._session}.")
+        if spec.resume and self._turns.session != spec.resume:
+            raise RpcError(f"Thread {spec.resume} was to be resumed, but Codex opened {self._turns.session}.")
 
     async def close(self, *, now: bool = False) -> None:
-        if self._gone is None:
-            closed = "The agent was closed."
-            self._gone = Turn("cancelled", reason="cancelled", error=closed, vendor_session=self._session)
+        self._turns.close()
         program, self._program = self._program, None
         if program is not None:
             await program.close(now=now)
-        for task in (self._watcher, self._stopper, self._planning, *self._telling):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await put_away(self._watcher, self._turns.stopper, self._planning, *self._telling)
         if self._native:
             await self._native.settle()
-        self._end(None)
+        self._turns.end()
 
     def processes(self) -> list[int]:
-        return self._program.processes() if self._program else []
+        return self._tree.processes()
 
     async def freeze(self) -> None:
-        if self._program:
-            await self._program.freeze()
+        await self._tree.freeze()
 
     async def thaw(self) -> None:
-        if self._program:
-            await self._program.thaw()
+        await self._tree.thaw()
 
-    async def _watch(self, rpc: JsonRpc) -> None:
+    async def _watch(self, program: Program) -> None:
         """The turn, and all later ones, have ended when the program has."""
-        exit = await rpc.ended()
+        code = await program.ended()
         if self._program is not None:
-            await self._program.kill()  # what it is a wrapper of may have outlived it
+            await self._tree.kill()  # what it is a wrapper of may have outlived it
         if self._native:
             await self._native.settle()
-        if self._gone is None:
-            code = exit.code if exit.signal is None else -exit.signal
-            said = f"Codex ended with exit code {code} and without closing the turn."
-            failure = of_death(rpc.last_lines, login=setup.LOGIN)
-            self._gone = _failed(said, failure, vendor_session=self._session, exit_code=code, last_lines=rpc.last_lines)
-        self._end(None)
+        said, last = f"Codex ended with exit code {code} and without closing the turn.", program.rpc.last_lines
+        failure = of_death(last, login=setup.LOGIN)
+        self._turns.no_more(self._turns.failed(said, failure, exit_code=code, last_lines=last))
+        self._turns.end()
 
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
-        text = _text(task)
-        if self._prompt:
-            raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
-        if self._gone:
-            return self._gone
-        if self._program is None:
-            raise BadRequest("This agent has not been started.")
-        prompt = self._prompt = _Prompt(asyncio.get_running_loop().create_future())
-        try:
-            turn = await self._turn(prompt, self._program.rpc, text)
-        except asyncio.CancelledError:
-            await self.interrupt()  # until the turn is closed: its end must not end the next one
-            raise
-        finally:
-            self._prompt = None
-        if turn.status == "failed":
-            self._context.gate.record(Error(kind=turn.reason, message=turn.error), status="error")
-        return turn
+        text = text_of(task, _WHOSE)
+        if gone := self._turns.over():
+            return gone
+        program = started(self._program)
+        async with self._turns.begin(_Prompt()) as prompt:
+            turn = await self._turn(prompt, program.rpc, text)
+        return self._turns.told(turn)
 
     async def _turn(self, prompt: _Prompt, rpc: JsonRpc, text: str) -> Turn:
         try:
-            ask = {"threadId": self._session, "input": [{"type": "text", "text": text}]}
+            ask = {"threadId": self._turns.session, "input": [{"type": "text", "text": text}]}
             begun = await rpc.request("turn/start", ask)
             prompt.id = str(begun["turn"]["id"])
         except RpcError as error:
-            return _failed(str(error), classify(str(error), login=setup.LOGIN), vendor_session=self._session)
+            return self._turns.failed(str(error), classify(str(error), login=setup.LOGIN))
         except Gone:
             pass  # `ended` says so as well
         if prompt.interrupted and not prompt.ended.done():
@@ -230,79 +192,49 @@ class CodexDriver:
 
     def _tell(self, text: str) -> None:
         """Say something to the model in the middle of the turn."""
-        if self._program and self._prompt and self._prompt.id:
+        if self._program and self._turns.current and self._turns.current.id:
             words = [{"type": "text", "text": f"[agentlab] {text}"}]
-            steer = {"threadId": self._session, "expectedTurnId": self._prompt.id, "input": words}
+            steer = {"threadId": self._turns.session, "expectedTurnId": self._turns.current.id, "input": words}
             task = asyncio.create_task(_quietly(self._program.rpc.request("turn/steer", steer)))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
     async def interrupt(self) -> None:
-        if prompt := self._prompt:
-            prompt.interrupted = True
-            await self._stop(prompt)
+        await self._turns.interrupt()
 
     async def _stop(self, prompt: _Prompt) -> None:
-        """Interrupt the turn until it is closed. Codex says nothing to the calls that it no longer waits for: we end them."""
+        """Codex says nothing to the calls that it no longer waits for: we end them."""
         if self._program is None or prompt.id is None:
             return  # it has not begun: `_turn` interrupts it as soon as it has
-        program = self._program
-        frozen = program.frozen
-        await program.thaw()
-        program.rpc.cancel_answers()
-        try:
-            async with asyncio.timeout(_INTERRUPT_LIMIT):
-                while not prompt.ended.done():
-                    await self._ask_to_stop(program.rpc, prompt.id)
-                    await asyncio.wait([prompt.ended], timeout=_INTERRUPT_AGAIN)
-        except Gone:
-            pass
-        except TimeoutError:
-            await program.kill()
-        if frozen:
-            await program.freeze()
+        rpc, turn = self._program.rpc, prompt.id
+        rpc.cancel_answers()
+        await insist(prompt, self._tree, lambda: self._ask_to_stop(rpc, turn))
 
     async def _ask_to_stop(self, rpc: JsonRpc, turn: str) -> None:
-        asked = asyncio.ensure_future(rpc.request("turn/interrupt", {"threadId": self._session, "turnId": turn}))
+        asked = asyncio.ensure_future(rpc.request("turn/interrupt", {"threadId": self._turns.session, "turnId": turn}))
         try:
-            await asyncio.wait([asked], timeout=_INTERRUPT_AGAIN)  # it may answer only when the turn is over
+            await asyncio.wait([asked], timeout=_ANSWER)  # it may answer only when the turn is over
             if asked.done():
                 asked.result()
-        except RpcError:
+        except (RpcError, Gone):
             pass  # there is no such turn yet, or any more
         finally:
             asked.cancel()
 
     def _conclude(self, prompt: _Prompt, closed: Params | None) -> Turn:
-        usage, session = dict(prompt.tokens), self._session
+        turns, usage = self._turns, dict(prompt.tokens)
         if closed is None:
-            gone = self._gone or _failed("Codex went away.", of_reason("process"))
-            if prompt.interrupted:
-                return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)
-            return Turn(
-                gone.status, error=gone.error, reason=gone.reason, usage=usage, vendor_session=session,
-                exit_code=gone.exit_code, last_lines=gone.last_lines,
-            )  # fmt: skip
+            return turns.unclosed(prompt, usage)
         if prompt.verdict:
-            return _failed(*prompt.verdict, usage=usage, vendor_session=session)
+            return turns.failed(*prompt.verdict, usage=usage)
         match closed.get("status"):
             case "completed":
-                return Turn("done", output=prompt.text or None, usage=usage, vendor_session=session)
+                return Turn("done", output=prompt.text or None, usage=usage, vendor_session=turns.session)
             case "interrupted":
-                return Turn("cancelled", reason="cancelled", usage=usage, vendor_session=session)
-        said, failure = _failure_of(closed.get("error"))
+                return turns.cancelled(usage=usage)
+        said, failure = failure_of(closed.get("error"))
         resets = self._resets if failure.reason in ("rate_limit", "quota") else None
-        return _failed(said, failure, usage=usage, vendor_session=session, resets=resets)
-
-    def _end(self, closed: Params | None) -> None:
-        if self._prompt and not self._prompt.ended.done():
-            self._prompt.ended.set_result(closed)
-
-    def _give_up(self, said: str, failure: Failure) -> None:
-        """End the turn as failed, for a reason of ours."""
-        if (prompt := self._prompt) and not prompt.verdict:
-            prompt.verdict = said, failure
-            self._stopper = asyncio.create_task(self._stop(prompt))
+        return turns.failed(said, failure, usage=usage, resets=resets)
 
     # --- what it asks ----------------------------------------------------------------------------------------
 
@@ -360,11 +292,11 @@ class CodexDriver:
                 self._native.started(params["item"])
             case "item/completed" if self._native and params["item"]["type"] in ACTS:
                 if not self._native.completed(params["item"]):
-                    self._give_up("Codex has acted without asking.", Failure("boundary", _NEW))
+                    self._turns.give_up("Codex has acted without asking.", Failure("boundary", _NEW))
             case "item/started" if params["item"]["type"] in _OWN_TOOLS:
                 kind = params["item"]["type"]
                 self._refuse(kind)
-                self._give_up(
+                self._turns.give_up(
                     f"Codex used a tool of its own ({kind}), although all are off.", Failure("boundary", _NEW)
                 )
             case "item/completed":
@@ -382,15 +314,15 @@ class CodexDriver:
                 self._rate_limits(params.get("rateLimits") or {})
             case "turn/completed":
                 turn = params["turn"]
-                if self._prompt and (self._prompt.id is None or turn["id"] == self._prompt.id):
-                    self._end(turn)
+                if self._turns.current and (self._turns.current.id is None or turn["id"] == self._turns.current.id):
+                    self._turns.end(turn)
 
     def _item(self, item: Params) -> None:
         record = self._context.gate.record
         match item["type"]:
             case "agentMessage" if item.get("text"):
-                if self._prompt:
-                    self._prompt.text = item["text"]
+                if self._turns.current:
+                    self._turns.current.text = item["text"]
                 record(Message(role="assistant", text=item["text"]))
             case "reasoning":
                 if text := "\n\n".join(item.get("summary") or item.get("content") or ()):
@@ -403,23 +335,23 @@ class CodexDriver:
                     name="read",
                 )
                 record(ToolResult(call=item["id"]), name="read", status="ok")
-            case "dynamicToolCall" if self._prompt:
-                self._prompt.asked = time.monotonic_ns()
+            case "dynamicToolCall" if self._turns.current:
+                self._turns.current.asked = time.monotonic_ns()
 
     def _tokens(self, last: Params) -> None:
         """Of one answer of the model. What was read from the cache is not counted among `in`."""
         cached = int(last.get("cachedInputTokens") or 0)
         inp, out = int(last.get("inputTokens") or 0) - cached, int(last.get("outputTokens") or 0)
         detail = {"reasoning": reasoning} if (reasoning := last.get("reasoningOutputTokens")) else None
-        began, now = (self._prompt.asked if self._prompt else time.monotonic_ns()), time.monotonic_ns()
+        began, now = (self._turns.current.asked if self._turns.current else time.monotonic_ns()), time.monotonic_ns()
         self._context.gate.record(
             ModelCall(provider="openai", detail=detail),
             name=self._model, status="ok", dur_ns=max(0, now - began), tok_in=inp, tok_out=out, tok_cache=cached,
         )  # fmt: skip
-        if self._prompt:
+        if self._turns.current:
             for name, more in (("in", inp), ("out", out), ("cached", cached)):
-                self._prompt.tokens[name] += more
-            self._prompt.asked = now
+                self._turns.current.tokens[name] += more
+            self._turns.current.asked = now
 
     def _rate_limits(self, limits: Params) -> None:
         reached = limits.get("rateLimitReachedType")
@@ -434,25 +366,6 @@ class CodexDriver:
 _NEW = "This version of Codex has tools that are not known here: use an older one (option cli)."
 
 
-def _failure_of(error: Params | None) -> tuple[str, Failure]:
-    """What a failed turn says of itself: by Codex's own class, else by its words."""
-    error = error or {}
-    said = str(error.get("message") or "The turn failed, and Codex did not say why.")
-    if details := error.get("additionalDetails"):
-        said += f" {details}"
-    info = error.get("codexErrorInfo")
-    name, status = "", None
-    if isinstance(info, str):
-        name = info
-    elif isinstance(info, dict) and info:
-        name, facts = next(iter(info.items()))
-        status = facts.get("httpStatusCode") if isinstance(facts, dict) else None
-    failure = classify(said, status=status, login=setup.LOGIN)
-    if failure.reason == "unknown" and name in _REASONS:
-        failure = of_reason(_REASONS[name], setup.LOGIN)
-    return said, failure
-
-
 async def _quietly(asked: Awaitable[JSON]) -> None:
     """The turn may have ended meanwhile: then there is nobody to be told."""
     try:
@@ -461,15 +374,5 @@ async def _quietly(asked: Awaitable[JSON]) -> None:
         pass
 
 
-def _failed(said: str, failure: Failure, **facts: Any) -> Turn:
-    return Turn("failed", error=f"{said.rstrip()}\n{failure.advice}".strip(), reason=failure.reason, **facts)
-
-
 def _content(text: str, *, success: bool) -> JSON:
     return {"contentItems": [{"type": "inputText", "text": text}], "success": success}
-
-
-def _text(task: JSON) -> str:
-    if not isinstance(task, str) or not task.strip():
-        raise BadRequest("The task of a codex agent is its prompt: a text that is not empty.")
-    return task

@@ -1,10 +1,8 @@
-"""A vendor's program beside its agent: found, started, frozen, and ended with everything that it started."""
+"""A vendor's program beside its agent: found, started, and ended with everything that it started."""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +12,10 @@ from agentlab.runtimes import detect
 
 from .base import Context
 from .jsonrpc import JsonRpc, OnNotice, OnRequest
+from .tree import Tree
 
-_MARK = "AGENTLAB_PROGRAM"
-"""In the environment of the program and of all that it starts, tool children of ours not among them."""
+MARK = "AGENTLAB_PROGRAM"
+"""The variable by which its tree is known."""
 
 GRACE = 2.0  # s between closing its input and TERM, and again until KILL
 
@@ -54,15 +53,15 @@ def check_version(name: str, said: str | None, path: Path) -> None:
 class Program:
     """One process of a vendor's program, spoken to by JSON-RPC."""
 
-    def __init__(self, rpc: JsonRpc, mark: str) -> None:
+    def __init__(self, rpc: JsonRpc, tree: Tree) -> None:
         self.rpc = rpc
-        self.frozen = False
-        self._mark = mark
+        self._tree = tree
 
     @classmethod
     async def start(
         cls,
         context: Context,
+        tree: Tree,
         argv: Sequence[str],
         env: Mapping[str, str],
         on_request: OnRequest,
@@ -70,9 +69,8 @@ class Program:
         *,
         cwd: Path | None = None,
     ) -> Program:
-        """cwd: where it runs; None: in the workspace. Raises Unavailable: it cannot be started."""
-        mark = uuid.uuid4().hex
-        marked = {**env, processes.AGENT_VARIABLE: context.agent, _MARK: mark}
+        """tree: its own from now on. cwd: where it runs; None: in the workspace. Raises Unavailable: it cannot be started."""
+        marked = {**env, processes.AGENT_VARIABLE: context.agent, **tree.environment}
         try:
             rpc = await JsonRpc.start(
                 argv, cwd=cwd or context.root, env=marked, on_request=on_request, on_notice=on_notice
@@ -80,28 +78,19 @@ class Program:
         except OSError as error:
             said = f"{argv[0]} cannot be started: {error.strerror or error}."
             raise Unavailable(said, **({"reason": "missing"} if isinstance(error, FileNotFoundError) else {})) from None
-        return cls(rpc, mark)
+        tree.root = rpc.child.identity
+        return cls(rpc, tree)
 
-    def processes(self) -> list[int]:
-        child = self.rpc.child
-        return [child.pid] if processes.alive(child.identity) else []
-
-    async def freeze(self) -> None:
-        self.frozen = True
-        await asyncio.to_thread(processes.freeze, self.processes())
-
-    async def thaw(self) -> None:
-        self.frozen = False
-        await asyncio.to_thread(processes.thaw, self.processes())
+    async def ended(self) -> int | None:
+        """Its exit code, -N for signal N, when it has ended and all that it said was taken in."""
+        exit = await self.rpc.ended()
+        return exit.code if exit.signal is None else -exit.signal
 
     async def close(self, *, now: bool = False, leaves: bool = True) -> None:
         """Nothing of it is left afterwards. `now`: without asking it first. leaves: it ends when its input is closed; one
         that does not is sent TERM at once."""
-        await self.thaw()
+        await self._tree.thaw()
         await self.rpc.close(grace=GRACE if leaves and not now else 0)
-        await self.kill(grace=0 if now else GRACE)
+        await self._tree.kill(grace=0 if now else GRACE)
         await self.rpc.child.wait()
         await self.rpc.dispose()
-
-    async def kill(self, *, grace: float = 0) -> None:
-        await processes.end(self.processes(), marker=f"{_MARK}={self._mark}", grace=grace)

@@ -44,7 +44,7 @@ class Turns(Generic[P]):
 
     def __init__(self, gate: Gate, session: str | None, stop: Callable[[P], Coroutine[Any, Any, None]]) -> None:
         self.session = session
-        self.now: P | None = None
+        self.current: P | None = None
         self.gone: Turn | None = None  # how a turn ends now that the agent is not there any more
         self.stopper: asyncio.Task[None] | None = None
         self._gate = gate
@@ -54,21 +54,26 @@ class Turns(Generic[P]):
 
     def over(self) -> Turn | None:
         """How a turn that would begin now has ended already; None: it can begin. Raises BadRequest: one is under way."""
-        if self.now:
+        if self.current:
             raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
         return self.gone
 
     @asynccontextmanager
-    async def begin(self, prompt: P) -> AsyncIterator[P]:
-        """Its turn, for as long as the agent has it. Cancelling interrupts the agent."""
-        self.now = prompt
+    async def begin(self, prompt: P, settle: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[P]:
+        """Its turn, for as long as the agent has it. Cancelling interrupts the agent. settle: what still belongs to the
+        turn when it has been closed."""
+        self.current = prompt
         try:
             yield prompt
         except asyncio.CancelledError:
             await self.interrupt()  # until the turn is closed: its end must not end the next one
             raise
         finally:
-            self.now = None
+            try:
+                if settle:
+                    await settle()
+            finally:
+                self.current = None
 
     def told(self, turn: Turn) -> Turn:
         """As it is; a failure is recorded."""
@@ -77,13 +82,13 @@ class Turns(Generic[P]):
         return turn
 
     async def interrupt(self) -> None:
-        if prompt := self.now:
+        if prompt := self.current:
             prompt.interrupted = True
             await self._stop(prompt)
 
     def give_up(self, said: str, failure: Failure, stop: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """End the turn as failed, for a reason of ours. The first one counts. stop: instead of asking the agent to."""
-        if (prompt := self.now) and not prompt.verdict:
+        if (prompt := self.current) and not prompt.verdict:
             prompt.verdict = said, failure
             self.stopper = asyncio.create_task(stop() if stop else self._stop(prompt))
 
@@ -98,8 +103,8 @@ class Turns(Generic[P]):
 
     def end(self, closing: Any = None) -> None:
         """The one under way, closed by the agent with this. None: the agent is not there any more."""
-        if self.now:
-            self.now.close(closing)
+        if self.current:
+            self.current.close(closing)
 
     # --- how one ended -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from agentlab.errors import AgentlabError, BadRequest
 from agentlab.runner.tools.runs import Command, Ended
 
 from .base import Context, Turn
+from .playing import Playing
 
 _CHILD = Path(__file__).with_name("python_child.py")
 _MAX_LINE = 128 * 1024 * 1024  # bytes of one message
@@ -26,7 +27,7 @@ class PythonDriver:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._turn: asyncio.Task[Turn] | None = None
+        self._playing = Playing()
 
     async def start(self) -> None:
         if self._context.spec.task is not None:
@@ -38,21 +39,10 @@ class PythonDriver:
             code = _check(task)
         except BadRequest as error:
             return Turn("failed", error=str(error), reason="bad_request")
-        self._turn = asyncio.ensure_future(self._run(code))
-        try:
-            return await asyncio.shield(self._turn)
-        except asyncio.CancelledError:
-            if self._turn.cancelled():
-                return Turn("cancelled", reason="cancelled")  # by `interrupt`: nobody cancelled us
-            self._turn.cancel()
-            await asyncio.gather(self._turn, return_exceptions=True)
-            raise
-        finally:
-            self._turn = None
+        return await self._playing.play(self._run(code))
 
     async def interrupt(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
+        self._playing.interrupt()
 
     async def freeze(self) -> None:
         await asyncio.to_thread(processes.freeze, self.processes())
@@ -61,10 +51,7 @@ class PythonDriver:
         await asyncio.to_thread(processes.thaw, self.processes())
 
     async def close(self, *, now: bool = False) -> None:
-        turn = self._turn
-        if turn is not None:
-            turn.cancel()
-            await asyncio.gather(turn, return_exceptions=True)
+        await self._playing.close()
 
     def processes(self) -> list[int]:
         return self._context.tools.children()

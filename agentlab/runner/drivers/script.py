@@ -11,6 +11,7 @@ from agentlab.errors import AgentlabError, BadRequest
 
 from . import steps
 from .base import Context, Turn
+from .playing import Playing
 
 
 class ScriptDriver:
@@ -20,7 +21,7 @@ class ScriptDriver:
         self._context = context
         self._going = asyncio.Event()
         self._going.set()
-        self._turn: asyncio.Task[Turn] | None = None
+        self._playing = Playing()
 
     async def start(self) -> None:
         if self._context.spec.task is not None:
@@ -32,21 +33,10 @@ class ScriptDriver:
             script = steps.parse(task)
         except BadRequest as error:
             return Turn("failed", error=str(error), reason="bad_request")
-        self._turn = asyncio.ensure_future(self._play(script))
-        try:
-            return await asyncio.shield(self._turn)
-        except asyncio.CancelledError:
-            if self._turn.cancelled():
-                return Turn("cancelled", reason="cancelled")  # by `interrupt`: nobody cancelled us
-            self._turn.cancel()
-            await asyncio.gather(self._turn, return_exceptions=True)
-            raise
-        finally:
-            self._turn = None
+        return await self._playing.play(self._play(script))
 
     async def interrupt(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
+        self._playing.interrupt()
 
     async def freeze(self) -> None:
         self._going.clear()
@@ -57,11 +47,9 @@ class ScriptDriver:
         self._going.set()
 
     async def close(self, *, now: bool = False) -> None:
-        turn = self._turn
-        if turn is not None:
+        if self._playing:
             await asyncio.to_thread(processes.thaw, self.processes())
-            turn.cancel()
-            await asyncio.gather(turn, return_exceptions=True)
+        await self._playing.close()
 
     def processes(self) -> list[int]:
         return self._context.tools.children()

@@ -24,6 +24,9 @@ from agentlab.runtimes.base import Launch
 
 RUN = "r1"
 
+Run = Callable[..., "asyncio.Task[int]"]
+"""The fixture `run`: task, name, and what else is in a spec -> the runner's exit code."""
+
 
 async def until(condition: Callable[[], object], deadline: float = 20.0) -> None:
     """Wait for something to become true."""

@@ -29,15 +29,6 @@ from agentlab.runner.redaction import Redactor
 A, B = ("file:a.txt",), ("file:b.txt",)
 
 
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
-    (tmp_path / "work").mkdir()
-    plane = FakePlane(tmp_path / "home", tmp_path / "work")
-    await plane.come_up()
-    yield plane
-    await plane.go_down()
-
-
 Hire = Callable[..., "asyncio.Future[PlaneGate]"]
 
 

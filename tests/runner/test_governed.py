@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_plane import FakePlane, until
+from fake_plane import FakePlane, Run, until
 from tiny_driver import TinyDriver
 
 from agentlab import kinds
@@ -28,7 +25,6 @@ from agentlab.core.events import (
 )
 from agentlab.runner import governor, worker
 from agentlab.runner.drivers.base import Turn
-from agentlab.runner.worker import Worker
 
 
 class Spender(TinyDriver):
@@ -80,33 +76,11 @@ class Spender(TinyDriver):
         return Turn("done", output="fresh")
 
 
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
-    (tmp_path / "work").mkdir()
-    plane = FakePlane(tmp_path / "home", tmp_path / "work")
-    await plane.come_up()
-    yield plane
-    await plane.go_down()
-
-
-Run = Callable[..., "asyncio.Task[int]"]
-
-
-@pytest.fixture
-async def run(plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
+@pytest.fixture(autouse=True)
+def spender(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kinds.DRIVERS, "tiny", "test_governed:Spender")
     monkeypatch.setattr(governor, "RETRY_AFTER", (0.01,))
     monkeypatch.setattr(Spender, "tries", 0)
-    tasks: list[asyncio.Task[int]] = []
-
-    def run(task: str, **spec: Any) -> asyncio.Task[int]:
-        tasks.append(asyncio.create_task(Worker(plane.hire("a", "tiny", task=task, **spec)).run()))
-        return tasks[-1]
-
-    yield run
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def end_of(plane: FakePlane, agent: str = "a") -> AgentEnd:

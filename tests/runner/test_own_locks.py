@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,13 +44,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
-    (tmp_path / "work/src").mkdir(parents=True)
-    (tmp_path / "work/src/a.txt").write_text("1\n")
-    plane = FakePlane(tmp_path / "home", tmp_path / "work")
-    await plane.come_up()
-    yield plane
-    await plane.go_down()
+def plane(plane: FakePlane) -> FakePlane:
+    (plane.root / "src").mkdir()
+    (plane.root / "src" / "a.txt").write_text("1\n")
+    return plane
 
 
 Agent = Callable[[str], Any]

@@ -6,12 +6,12 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from fake_plane import FakePlane, until
+from fake_plane import FakePlane, Run, until
 from tiny_driver import TinyDriver
 
 from agentlab import kinds, processes
@@ -27,37 +27,9 @@ from agentlab.runtimes.base import Launch
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
-    (tmp_path / "work").mkdir()
-    plane = FakePlane(tmp_path / "home", tmp_path / "work")
-    await plane.come_up()
-    yield plane
-    await plane.go_down()
-
-
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kinds.DRIVERS, "tiny", "tiny_driver:TinyDriver")
-
-
-Run = Callable[..., "asyncio.Task[int]"]
-
-
-@pytest.fixture
-async def run(plane: FakePlane) -> AsyncIterator[Run]:
-    """Hire an agent of this kind and run it here."""
-    tasks: list[asyncio.Task[int]] = []
-
-    def run(task: object, name: str = "a", **spec: object) -> asyncio.Task[int]:
-        launch = plane.hire(name, "tiny", task=task, **spec)
-        tasks.append(asyncio.create_task(Worker(launch).run()))
-        return tasks[-1]
-
-    yield run
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def end_of(plane: FakePlane, name: str = "a") -> AgentEnd:

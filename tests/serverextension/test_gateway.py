@@ -357,30 +357,36 @@ except ImportError as error:
     assert "pip install 'agentlab[notebook]'" in done.stdout, done.stderr
 
 
+@asynccontextmanager
+async def plane_of(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """The URL of a plane that is well and answers all else with this, from its last headers on."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
+        if b"/api/health" in asked:
+            writer.write(b'Content-Length: 27\r\n\r\n{"ok":true,  "protocol": 1}')
+        else:
+            await answer(writer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_a_big_answer_is_passed_on_as_it_comes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first bytes are with the browser while the plane has not said its last."""
     goes_on = asyncio.Event()
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = await reader.readuntil(b"\r\n\r\n")
-        if b"/api/health" in asked:
-            writer.write(
-                b'HTTP/1.1 200 OK\r\nContent-Length: 27\r\nConnection: close\r\n\r\n{"ok":true,  "protocol": 1}'
-            )
-        else:
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n" + b" " * 65536
-            )
-            await goes_on.wait()
-            writer.write(b"\r\n4\r\nlast\r\n0\r\n\r\n")
-        await writer.drain()
-        writer.close()
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n10000\r\n" + b" " * 65536)
+        await goes_on.wait()
+        writer.write(b"\r\n4\r\nlast\r\n0\r\n\r\n")
 
     monkeypatch.setenv("AGENTLAB_TOKEN", "t")
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        jupyter = await serve(
-            AgentLabApp={"mode": "connect", "url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
-        )
+    async with plane_of(answer) as url:
+        jupyter = await serve(AgentLabApp={"mode": "connect", "url": url})
         async with jupyter.script.stream(
             "GET", "agentlab/api/runs/r1/events", headers={"accept-encoding": "identity"}
         ) as stream:
@@ -395,22 +401,11 @@ async def test_a_big_answer_is_passed_on_as_it_comes(serve: Serve, monkeypatch: 
 async def test_an_answer_that_the_plane_does_not_finish_is_cut_not_ended(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = await reader.readuntil(b"\r\n\r\n")
-        if b"/api/health" in asked:
-            writer.write(
-                b'HTTP/1.1 200 OK\r\nContent-Length: 27\r\nConnection: close\r\n\r\n{"ok":true,  "protocol": 1}'
-            )
-        else:
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n" + b" " * 65536)
-        await writer.drain()
-        writer.close()
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Content-Length: 100000\r\n\r\n" + b" " * 65536)
 
     monkeypatch.setenv("AGENTLAB_TOKEN", "t")
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        jupyter = await serve(
-            AgentLabApp={"mode": "connect", "url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
-        )
+    async with plane_of(answer) as url:
+        jupyter = await serve(AgentLabApp={"mode": "connect", "url": url})
         with pytest.raises(httpx.RemoteProtocolError):
             await jupyter.script.get("agentlab/api/runs/r1/events")

@@ -16,6 +16,7 @@ import pytest
 import agentlab
 from agentlab import discovery, processes
 from agentlab.runtimes.spare import NOBODY
+from agentlab.testing.scripted_model import ScriptedModel
 
 DEADLINE = 60.0  # s
 
@@ -96,3 +97,10 @@ def kill_plane(home: Path) -> None:
     identity = processes.identity(pid)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not processes.alive(identity), "the plane's death")
+
+
+@pytest.fixture
+def model() -> Iterator[ScriptedModel]:
+    """A model that does what its prompts say: see `do`."""
+    with ScriptedModel() as server:
+        yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ from agentlab.testing.scripted_model import ScriptedModel
 from .vendors import do, vendor
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
 
 
 @pytest.mark.parametrize("kind", ["gemini", "opencode"])

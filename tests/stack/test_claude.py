@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +11,14 @@ import agentlab
 from agentlab.testing.scripted_model import INPUT, OUTPUT, ScriptedModel
 
 from .conftest import of_home, plane_pid, until
+from .vendors import KEY, do, held_story, vendor
 
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(200)]
 
 
 @pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
-
-
-@pytest.fixture
 def claude(model: ScriptedModel, tmp_path: Path) -> dict[str, Any]:
-    """What a claude agent needs here: a model, a key that is none, and a home that is not the user's."""
-    (tmp_path / "user").mkdir()
-    env = {
-        "ANTHROPIC_BASE_URL": model.url,
-        "ANTHROPIC_API_KEY": "dummy-key-of-a-test",
-        "HOME": str(tmp_path / "user"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "user" / ".claude"),
-    }
-    return {"model": "claude-sonnet-4-5", "env": env}
-
-
-def do(*steps: dict[str, Any]) -> str:
-    return f"Please do this. @do {json.dumps(steps)}"
+    return vendor("claude", model, tmp_path / "user").spec
 
 
 def edit(old: str, new: str) -> dict[str, Any]:
@@ -47,15 +28,7 @@ def edit(old: str, new: str) -> dict[str, Any]:
 def test_claude_waits_for_a_script_and_both_changes_are_there(
     lab: agentlab.Lab, home: Path, work: Path, claude: dict[str, Any]
 ) -> None:
-    (work / "story.txt").write_text("Once\n")
-    run = lab.run("mixed", workdir=work)
-    script = run.spawn(
-        "script",
-        name="ann",
-        claims=["file:story.txt"],
-        steps=[{"read": "story.txt"}, {"ask": "go on?"}, {"edit": ["story.txt", "Once\n", "Once upon\n"]}],
-    )
-    until(lambda: script.status == "blocked")
+    run = held_story(lab, work)
     prompt = do(
         {"read": "story.txt"},
         edit("Once", "ONCE"),
@@ -79,9 +52,7 @@ def test_claude_waits_for_a_script_and_both_changes_are_there(
     assert messages[messages["actor"] == "claude"]["role"].tolist()[0] == "user"
     assert run.usage()["tok_out"].sum() == result.usage["out"]
     assert set(of_home(home)) <= {plane_pid(home)}, "the CLI is gone"
-    for path in home.rglob("*"):
-        if path.is_file():
-            assert b"dummy-key-of-a-test" not in path.read_bytes(), f"the key is in {path}"
+    assert [path for path in home.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
 
 
 def test_claude_takes_a_follow_up_and_is_stopped_for_good(

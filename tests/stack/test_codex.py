@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import agentlab
 from agentlab.testing.scripted_model import OUTPUT, ScriptedModel
 
 from .conftest import of_home, plane_pid, until
+from .vendors import KEY, do, held_story, vendor
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(200)]
 
@@ -22,43 +20,14 @@ BIN = Path(__file__).parents[2] / ".agents" / "node_modules" / ".bin"
 
 
 @pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
-
-
-@pytest.fixture
 def codex(model: ScriptedModel, tmp_path: Path) -> dict[str, Any]:
-    """What a codex agent needs here: a program, a model, a key that is none, and a home that is not the user's."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    if shutil.which("codex", path=path) is None:
-        pytest.skip("codex is not installed in .agents: `bash scripts/agents.sh` says why")
-    (tmp_path / "user").mkdir()
-    env = {
-        "PATH": path,
-        "HOME": str(tmp_path / "user"),
-        "OPENAI_API_KEY": "dummy-key-of-a-test",
-        "OPENAI_BASE_URL": f"{model.url}/v1",
-    }
-    return {"model": "gpt-5.5", "env": env}
-
-
-def do(*steps: dict[str, Any]) -> str:
-    return f"Please do this. @do {json.dumps(steps)}"
+    return vendor("codex", model, tmp_path / "user").spec
 
 
 def test_codex_waits_for_a_script_and_both_changes_are_there(
     lab: agentlab.Lab, home: Path, work: Path, codex: dict[str, Any]
 ) -> None:
-    (work / "story.txt").write_text("Once\n")
-    run = lab.run("mixed", workdir=work)
-    script = run.spawn(
-        "script",
-        name="ann",
-        claims=["file:story.txt"],
-        steps=[{"read": "story.txt"}, {"ask": "go on?"}, {"edit": ["story.txt", "Once\n", "Once upon\n"]}],
-    )
-    until(lambda: script.status == "blocked")
+    run = held_story(lab, work)
     edit = {"tool": "lab_edit", "args": {"path": "story.txt", "old": "Once", "new": "ONCE"}}
     agent = run.spawn("codex", do(edit, {"read": "story.txt"}, edit, {"say": "written"}), name="cody", **codex)
     until(lambda: agent.waits, "codex waits for the file")
@@ -73,9 +42,7 @@ def test_codex_waits_for_a_script_and_both_changes_are_there(
     assert "edit" in calls[calls["actor"] == "cody"]["name"].tolist()
     assert run.usage()["tok_out"].sum() == result.usage["out"]
     assert set(of_home(home)) <= {plane_pid(home)}, "the program is gone"
-    for path in home.rglob("*"):
-        if path.is_file():
-            assert b"dummy-key-of-a-test" not in path.read_bytes(), f"the key is in {path}"
+    assert [path for path in home.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
 
 
 def test_a_later_agent_resumes_a_session_of_an_earlier_one(

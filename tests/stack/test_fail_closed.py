@@ -24,12 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 A_WHILE = 2.0  # s; an ungated write would be there after a few milliseconds
 
 
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
-
-
 @pytest.fixture(params=KINDS)
 def agent(request: pytest.FixtureRequest, model: ScriptedModel, tmp_path: Path) -> Vendor:
     return vendor(request.param, model, tmp_path / "user")

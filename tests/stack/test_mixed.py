@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ pytestmark = [pytest.mark.agents, pytest.mark.claude, pytest.mark.timeout(400)]
 
 BIN = Path(__file__).parents[2] / ".agents" / "node_modules" / ".bin"
 VENDORS = ("claude", "codex", "gemini", "opencode")
-
-
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+import agentlab
 from agentlab.testing.scripted_model import ScriptedModel
+
+from .conftest import until
 
 BIN = Path(__file__).parents[2] / ".agents" / "node_modules" / ".bin"
 KEY = "dummy-key-of-a-test"
@@ -68,3 +71,17 @@ def vendor(kind: str, model: ScriptedModel, user: Path) -> Vendor:
 
 def do(*steps: dict[str, Any]) -> str:
     return f"Please do this. @do {json.dumps(steps)}"
+
+
+def held_story(lab: agentlab.Lab, work: Path) -> agentlab.Run:
+    """A run in which the script ann holds story.txt, and goes on when its question is answered."""
+    (work / "story.txt").write_text("Once\n")
+    run = lab.run("mixed", workdir=work)
+    script = run.spawn(
+        "script",
+        name="ann",
+        claims=["file:story.txt"],
+        steps=[{"read": "story.txt"}, {"ask": "go on?"}, {"edit": ["story.txt", "Once\n", "Once upon\n"]}],
+    )
+    until(lambda: script.status == "blocked")
+    return run

@@ -146,3 +146,23 @@ def test_nothing_looks_alive_when_the_plane_was_stopped_while_an_agent_worked(
     expect(badge).to_have_text(re.compile("live|failed|cancelled|done"))
     tab(page, "State")
     expect(pane.locator(".jp-mod-stale")).to_have_count(0)
+
+
+def test_where_websockets_are_blocked_a_run_is_followed_all_the_same_and_nothing_blinks(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    page.page.route_web_socket(re.compile("/api/runs/.*/stream"), lambda socket: socket.close())
+    page.open()  # a page's sockets are routed from its beginning
+    page.show_panel()
+    run = lab.run(f"shut-{work.name[-8:]}", workdir=work)
+    ann = run.spawn("script", name="ann", steps=[{"ask": "go on?"}, {"say": "went on"}])
+    page.section("approvals").get_by_label("Answer to ann").wait_for()
+    page.run("agentlab:open-run", {"run_id": run.run_id})
+    expect(page.console.locator(".jp-agentlab-run-badge")).to_have_text(re.compile("every few seconds"))
+    expect(page.console.get_by_role("alert")).to_have_count(0)
+    page.section("approvals").get_by_label("Answer to ann").fill("yes")
+    page.button("Answer", page.section("approvals")).click()
+    assert ann.wait(60).output == "went on"
+    tab(page, "Messages")
+    page.console.locator(".jp-agentlab-run-pane").get_by_text("went on").first.wait_for()
+    expect(page.console.get_by_role("alert")).to_have_count(0)

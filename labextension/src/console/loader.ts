@@ -29,6 +29,7 @@ export interface ILoading {
 const FIRST_PAUSE = 500; // ms
 const LONGEST_PAUSE = 10_000; // ms
 const QUIET = 15_000; // ms of silence after which is asked whether the stream still tells everything
+const SETTLE = 250; // ms that a socket must stay open: a gateway or a proxy takes some in only to close them
 const ANSWER = 10_000; // ms that this answer may take
 const PATIENCE = 60_000; // ms that a page of events may take
 const POLL = 3_000; // ms
@@ -185,10 +186,16 @@ export class Loader {
     const socket = this._gateway.socket(`${this._path}/stream?since=${this._log.lastSeq}`);
     this._socket = socket;
     let proven = false;
-    socket.onopen = () => {
+    const live = () => {
       if (socket === this._socket) {
         this._say({ name: 'live' });
         this._hear();
+      }
+    };
+    socket.onopen = () => {
+      if (socket === this._socket) {
+        clearTimeout(this._watch);
+        this._watch = setTimeout(live, SETTLE);
       }
     };
     socket.onmessage = message => {
@@ -197,8 +204,7 @@ export class Loader {
       }
       proven = true;
       this._prove();
-      this._say({ name: 'live' });
-      this._hear();
+      live();
       const { events } = parsed(message.data);
       if (events && this._taken(events) && events.some(event => event.body?.type === 'run.end')) {
         this._end();
@@ -210,10 +216,11 @@ export class Loader {
         if (this._stage === 'live') {
           this._lose(CUT);
         } else {
-          this._later(); // it never opened: nothing was said, so nothing is taken back
+          this._later(); // it never was live: nothing was said, so nothing is taken back
         }
       }
     });
+    clearTimeout(this._watch);
     this._watch = setTimeout(closed, ANSWER); // a proxy may let it neither in nor go
   }
 

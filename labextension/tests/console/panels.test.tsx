@@ -103,7 +103,9 @@ describe('the comparison of two runs', () => {
     gateway.come();
     await act(() => until(() => gateway.sockets.length === 1));
     gateway.last.open();
-    await settle();
+    for (let i = 0; i < 100 && !said().includes('so far'); i++) {
+      await settle();
+    }
     expect(said()).toContain('what they have come to so far');
   });
 

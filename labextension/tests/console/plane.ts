@@ -50,6 +50,7 @@ export class RunGateway extends FakeGateway {
   async opened(n: number): Promise<void> {
     await until(() => this.sockets.length >= n);
     this.last.open();
+    await new Promise(resolve => setTimeout(resolve, 300)); // it settles
   }
 
   override async text(path: string): Promise<string> {

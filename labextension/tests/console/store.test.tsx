@@ -44,7 +44,7 @@ describe('a store', () => {
     gateway.status = 'open';
     const store = storeOf(gateway);
     await gateway.opened(1);
-    expect(store.stage.name).toBe('live');
+    await until(() => store.stage.name === 'live');
     expect(gateway.last.path).toBe('api/runs/r1/stream?since=100');
     gateway.last.say({ type: 'events', events: events.slice(98, 120) });
     expect([store.log.length, store.log.gaps]).toEqual([120, []]);
@@ -63,7 +63,7 @@ describe('a store', () => {
     expect(store.stage.name).toBe('lost');
     expect(store.log.length).toBe(100);
     await gateway.opened(2);
-    expect(store.stage.name).toBe('live');
+    await until(() => store.stage.name === 'live');
     expect([store.log.length, gateway.sockets.length, gateway.last.path]).toEqual([130, 2, 'api/runs/r1/stream?since=130']);
   });
 

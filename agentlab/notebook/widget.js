@@ -115,10 +115,17 @@ function made(model) {
   box.addEventListener("focusin", (event) => {
     mine.focused = event.target;
   });
-  box.addEventListener("focusout", () => {
-    if (box.isConnected) mine.focused = null;
+  box.addEventListener("focusout", (event) => {
+    if (event.relatedTarget) mine.focused = null;
   });
   return mine;
+}
+
+// An element that was taken off the page gets its focus back when it is there again, unless somebody took it on purpose.
+function refocus(lost, frames) {
+  if (!lost.isConnected) {
+    if (frames) requestAnimationFrame(() => refocus(lost, frames - 1));
+  } else if ((document.activeElement || document.body).contains(lost)) lost.focus({ preventScroll: true });
 }
 
 // A front end renders an output anew whenever the kernel brings its picture up to date: then what was shown moves there, as it was.
@@ -130,7 +137,7 @@ export default () => {
       const mine = homeless || made(model);
       all.add(mine);
       el.appendChild(mine.box);
-      if (homeless && homeless.focused && document.activeElement === document.body) homeless.focused.focus();
+      if (homeless && homeless.focused) refocus(homeless.focused, 60);
       return () => {
         if (mine.box.parentElement !== el) return;
         all.delete(mine);

@@ -206,8 +206,8 @@ export default function widget(): { render: (to: { model: IModel; el: HTMLElemen
       const mine = homeless ?? made(model);
       all.add(mine);
       el.appendChild(mine.box);
-      if (homeless?.focused && (document.activeElement ?? document.body) === document.body) {
-        homeless.focused.focus();
+      if (homeless?.focused) {
+        refocus(homeless.focused);
       }
       return () => {
         if (mine.box.parentElement === el) {
@@ -217,6 +217,17 @@ export default function widget(): { render: (to: { model: IModel; el: HTMLElemen
       };
     }
   };
+}
+
+/** Give back the focus that was lost when an element was taken off the page, as soon as it is on it, unless somebody took it on purpose. */
+function refocus(lost: HTMLElement, frames = 60): void {
+  if (!lost.isConnected) {
+    if (frames > 0) {
+      requestAnimationFrame(() => refocus(lost, frames - 1));
+    }
+  } else if ((document.activeElement ?? document.body).contains(lost)) {
+    lost.focus({ preventScroll: true }); // the page has it, or what the output is in
+  }
 }
 
 function made(model: IModel): IShown {
@@ -258,9 +269,9 @@ function made(model: IModel): IShown {
     }
   };
   box.addEventListener('focusin', event => (mine.focused = event.target as HTMLElement));
-  box.addEventListener('focusout', () => {
-    if (box.isConnected) {
-      mine.focused = null; // somebody left; what is only taken off the page comes back
+  box.addEventListener('focusout', event => {
+    if (event.relatedTarget) {
+      mine.focused = null; // somebody went elsewhere; what is only taken off the page comes back
     }
   });
   state();

@@ -235,6 +235,7 @@ class DriverSuite:
                 driver_of(AgentSpec(kind=self.kind, boundary=boundary))
             return
         before = hostile.settle(bench.root)
+        hostile.settle(bench.home)
         steps = [
             {**step, "exact": True} for step in json.loads(json.dumps(self.own).replace("{root}", str(bench.root)))
         ]
@@ -248,6 +249,7 @@ class DriverSuite:
         await driver.close()
         new = {path.name for path in bench.root.rglob("*") if path.is_file() and path not in before}
         assert new <= {"ours.txt"}, ended
+        assert not [path.name for path in bench.home.rglob(f"{hostile.LEFT}*")], "those of the home open nothing either"
         assert (bench.root / "ours.txt").exists() or boundary == "native", "some end a turn with a no"
         assert bool(bench.plane.asked) == (boundary == "native"), bench.plane.asked
 

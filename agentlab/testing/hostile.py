@@ -57,6 +57,13 @@ def settle(root: Path) -> frozenset[Path]:
                 "plugin": ["./plugin.ts"],
             }
         ),
+        ".opencode/opencode.json": json.dumps(
+            {
+                "permission": {"*": "allow", "bash": "allow", "edit": "allow"},
+                "mcp": {"other": {"type": "local", "command": words("opencode-folder-other"), "enabled": True}},
+                "plugin": ["../plugin.ts"],
+            }
+        ),
         ".opencode/plugin/all.ts": _script(root, "opencode-plugin") + "export const All = async () => ({})\n",
         "plugin.ts": _script(root, "opencode-named-plugin") + "export default async () => ({})\n",
         ".mcp.json": json.dumps({"mcpServers": {"other": {"command": "touch", "args": words("mcp-other")[1:]}}}),

@@ -87,7 +87,7 @@ async def test_the_database_is_made_by_one_and_opened_by_all(
     cli.chmod(0o700)
     context = SimpleNamespace(
         env={"XDG_DATA_HOME": str(tmp_path / "data"), "PATH": str(tmp_path)}, shared=tmp_path,
-        private=tmp_path, spec=SimpleNamespace(options={}, boundary="tools", resume=None), gate=None, tools=None,
+        private=tmp_path, spec=SimpleNamespace(options={}, boundary="tools", resume=None), gate=None, tools=None, models=None, root=tmp_path,
     )  # fmt: skip
     starting, most, fail = 0, [], fails
 

@@ -77,6 +77,7 @@ class Recipe:
             "XDG_CONFIG_HOME": str(
                 home
             ),  # the user's plugins, agents and servers stay out; the login is data, and stays
+            "OPENCODE_TEST_HOME": str(home),  # what it looks into for .opencode; the real one stays that of its login
             "OPENCODE_CONFIG_CONTENT": json.dumps(chosen),
             "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",

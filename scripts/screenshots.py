@@ -130,6 +130,7 @@ def take(lab: Lab, page: labs.Lab, vendors: Vendors, work: Path) -> None:
         page.agent("ann").get_by_text("run", exact=True).or_(page.agent("ann").get_by_text("· run")).first.wait_for()
         page.button("Open run retries", page.section("agents")).click()
         page.console.locator(".jp-agentlab-run-scrubber-place", has_text="event").wait_for()
+        page.console.locator(".jp-agentlab-run-badge.jp-mod-live").wait_for()
         shoot(page, "sidebar")
         page.button("Deny…", page.section("approvals")).click()
         page.section("approvals").get_by_label("Reason").fill("after the review")

@@ -47,6 +47,8 @@ def test_nothing_serious(busy: Lab, theme: str) -> None:
     busy.button(f"Open run busy-{theme}", busy.section("agents")).click()
     busy.console.locator(".jp-agentlab-run-scrubber-place", has_text="event").wait_for()
     assert violations(busy, "#agentlab-panel") == []
+    wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.className)"
+    assert busy.panel.locator(".jp-agentlab-section").evaluate_all(wide) == [], "nothing is out of sight to the right"
     for tab in busy.console.get_by_role("tab").all():
         tab.click()
         assert violations(busy, ".jp-agentlab-console") == [], tab.inner_text()

@@ -20,6 +20,7 @@ AGENT_FIELDS = {
     "run_id", "agent", "name", "kind", "status", "doing", "waits", "holds", "reason", "role", "model", "priority", "boundary",
     "task_id", "runtime", "pid", "queued_at", "queued_at_ns", "started", "started_ns", "ended", "ended_ns", "tok_in", "tok_out",
     "tok_cache", "cost", "output", "error", "exit_code", "vendor_session", "usage", "waiting", "sandbox",
+    "resets", "resets_ns",
 }  # fmt: skip
 
 

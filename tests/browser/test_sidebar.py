@@ -208,8 +208,8 @@ def reach(page: Lab, label: str) -> None:
 def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) -> None:
     run = lab.run("keys", workdir=work)
     asks = run.spawn("script", name="asks", steps=steps({"ask": "by keys?"}, {"say": "end"}))
+    page.section("approvals").get_by_text("by keys?").wait_for()  # rows stand in the order in which agents began
     works = run.spawn("script", name="works", steps=steps({"run": ["sleep", "600"]}))
-    page.section("approvals").get_by_text("by keys?").wait_for()
     page.agent("works").get_by_text("running", exact=True).wait_for()
     keyboard = page.page.keyboard
     page.tab.click()  # closes it

@@ -23,7 +23,7 @@ def model() -> Iterator[ScriptedModel]:
         yield server
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.values != ("gemini",)])  # it resumes nothing
 @pytest.mark.parametrize("acts", [True, False])
 def test_a_lost_session_is_begun_anew_only_where_no_tool_had_run(
     lab: agentlab.Lab, home: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str, acts: bool

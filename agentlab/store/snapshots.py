@@ -25,6 +25,8 @@ from agentlab.paths import TEMPORARY
 
 IGNORED = frozenset({
     ".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules", ".venv", ".ipynb_checkpoints",
+    # A log of ours: whoever closes it in the process that writes it takes away its locks, and others then break it.
+    "agentlab.db", "agentlab.db-wal", "agentlab.db-shm",
 })  # fmt: skip
 """Names of directories and files that are in no tree, at any depth."""
 

@@ -217,3 +217,10 @@ def test_what_is_no_directory_has_no_snapshot(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadRequest, match="no directory"):
         snapshot(tmp_path / "file")
+
+
+def test_a_log_of_ours_is_not_opened_for_it_lies_in_no_tree(tmp_path: Path) -> None:
+    for name in ("agentlab.db", "agentlab.db-wal", "agentlab.db-shm", "mine.db"):
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "home" / name).write_text("x")
+    assert "mine.db" in str(snapshot(tmp_path)) and "agentlab.db" not in str(snapshot(tmp_path))

@@ -25,6 +25,13 @@ from agentlab.errors import AgentlabError, BadRequest, Forbidden, NotFound, Outs
 ANYTHING = "*"
 """As `expect`: whatever the file holds now."""
 
+IGNORED = (
+    ".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules", ".venv", ".ipynb_checkpoints",
+    # A log of ours: whoever closes it in the process that writes it takes away its locks, and nobody may put it back.
+    "agentlab.db", "agentlab.db-wal", "agentlab.db-shm",
+)  # fmt: skip
+"""Names of directories and files that are neither kept nor watched, at any depth of a workspace."""
+
 TEMPORARY = ".agentlab-"
 """How the names of half-written files begin. They live for the length of one write."""
 

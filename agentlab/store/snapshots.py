@@ -21,14 +21,7 @@ from msgspec import Struct
 from agentlab.config import Limits
 from agentlab.core.events import Blob
 from agentlab.errors import BadRequest, OutsideWorkspace, StoreCorrupt
-from agentlab.paths import TEMPORARY
-
-IGNORED = frozenset({
-    ".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules", ".venv", ".ipynb_checkpoints",
-    # A log of ours: whoever closes it in the process that writes it takes away its locks, and others then break it.
-    "agentlab.db", "agentlab.db-wal", "agentlab.db-shm",
-})  # fmt: skip
-"""Names of directories and files that are in no tree, at any depth."""
+from agentlab.paths import IGNORED, TEMPORARY
 
 LINK_MODE = stat.S_IFLNK | 0o777
 """The mode of a symbolic link in a tree; its content is its target. Files have permission bits alone."""

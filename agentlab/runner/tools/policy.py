@@ -23,9 +23,7 @@ from msgspec import Struct
 
 from agentlab.core.policy import Rule
 from agentlab.errors import BadRequest, NotFound
-from agentlab.paths import Workspace
-
-from .scan import IGNORED
+from agentlab.paths import IGNORED, Workspace
 
 FILE = "agentlab.toml"
 

@@ -11,20 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentlab.paths import TEMPORARY
+from agentlab.paths import IGNORED, TEMPORARY
 
 from .placeholders import untouched
 
-IGNORED = (
-    ".git",
-    "__pycache__",
-    ".pytest_cache",
-    ".mypy_cache",
-    ".ruff_cache",
-    "node_modules",
-    ".venv",
-    ".ipynb_checkpoints",
-)
 _RACY = 50_000_000  # ns; file times are as coarse as a kernel tick: a later change may leave them as they are
 
 

@@ -31,6 +31,7 @@ from .commands import (
     Spawn,
     Spawned,
     Status,
+    rid_of_claims,
 )
 from .moves import go_on, move
 from .rows import ENDED, Agent
@@ -257,7 +258,7 @@ def _first_claim(agent: Agent) -> Claim:
     spec = agent.spec
     return Claim(
         owner=agent.agent, units=spec.claims, mode=spec.claims_mode, run_id=agent.run_id, ttl=spec.ttl,
-        priority=spec.priority,
+        priority=spec.priority, rid=rid_of_claims(agent.agent),
     )  # fmt: skip
 
 

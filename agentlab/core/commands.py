@@ -16,6 +16,11 @@ class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     rid: str = ""
 
 
+def rid_of_claims(agent: str) -> str:
+    """Of the claim of what an agent's spec names: queued when it is dispatched, and gone on with by its runner."""
+    return f"{agent}:claims"
+
+
 # --- people ------------------------------------------------------------------------------------------------
 
 

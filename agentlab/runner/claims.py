@@ -119,6 +119,7 @@ class Claims:
         timeout: float | None = None,
         ttl: float | None = None,
         queued: Callable[[Queued], None] | None = None,
+        rid: str = "",
     ) -> Granted:
         """As `Gate.claim`."""
         assert self._hired is not None
@@ -126,6 +127,7 @@ class Claims:
         claim = Claim(
             owner=self._owner, units=units, mode=mode, run_id=self._hired.run_id, implicit=implicit, yields=yields,
             wait=wait, ttl=ttl or self._hired.spec.ttl, priority=self._hired.spec.priority,
+            rid=rid,
         )  # fmt: skip
         async with self._turn(waiting, wait):
             if (ticket := self._continued(units, mode)) is not None:

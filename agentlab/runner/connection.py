@@ -135,9 +135,10 @@ class PlaneGate:
         timeout: float | None = None,
         ttl: float | None = None,
         queued: Callable[[Queued], None] | None = None,
+        rid: str = "",
     ) -> Granted:
         return await self._claims.claim(
-            units, mode, implicit=implicit, yields=yields, wait=wait, timeout=timeout, ttl=ttl, queued=queued
+            units, mode, implicit=implicit, yields=yields, wait=wait, timeout=timeout, ttl=ttl, queued=queued, rid=rid
         )
 
     async def release(self, ticket: int | None = None, units: tuple[str, ...] = ()) -> None:

@@ -57,12 +57,14 @@ class Gate(Protocol):
         timeout: float | None = None,
         ttl: float | None = None,
         queued: Callable[[Queued], None] | None = None,
+        rid: str = "",
     ) -> Granted:
         """Return when all units (canonical names) are granted. `queued` is called when it has to wait, and on each change of place.
 
         Raises WouldBlock (more units while holding some, or `wait=False`), AlreadyHeld, NotHeld (`timeout` seconds have
         passed: the ticket is kept, so that asking again for the same units goes on waiting in the same place; the
-        text says who holds what). Cancelling the call gives the ticket back.
+        text says who holds what). Cancelling the call gives the ticket back. rid: the name of the request; one that was made
+        under it already is gone on with, or answered by what it was granted.
         """
 
     async def release(self, ticket: int | None = None, units: tuple[str, ...] = ()) -> None:

@@ -100,8 +100,9 @@ class Uplink:
         return await self._client.request(request)
 
     def named(self, command: C) -> C:
-        """With an id that no other request has."""
-        return msgspec.structs.replace(command, rid=f"{self._launch.agent}:{self._start}:{next(self._ids)}")
+        """With an id that no other request has, unless it has one."""
+        rid = command.rid or f"{self._launch.agent}:{self._start}:{next(self._ids)}"
+        return msgspec.structs.replace(command, rid=rid)
 
     def background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Done whether or not anybody waits for it, until `close`."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from agentlab import config, kinds, processes
-from agentlab.core.commands import Earlier, Finish, Hired, Mail, Status
+from agentlab.core.commands import Earlier, Finish, Hired, Mail, Status, rid_of_claims
 from agentlab.core.events import GO_ON, JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
 from agentlab.errors import AgentlabError, BadRequest
 from agentlab.link import messages as link
@@ -180,7 +180,7 @@ class Worker:
         driver: Driver = driver_of(spec)(context)
         self._context = context
         if missing := tuple(unit for unit in units if self._gate.held(unit, spec.claims_mode) is None):
-            await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl)
+            await self._gate.claim(missing, spec.claims_mode, ttl=spec.ttl, rid=rid_of_claims(hired.agent))
         await self._awake.wait()
         await self._start(driver)
         return await self._prompts(spec.task, keep=spec.keep)

@@ -158,6 +158,7 @@ class MemoryGate:
         timeout: float | None = None,
         ttl: float | None = None,
         queued: Callable[[Queued], None] | None = None,
+        rid: str = "",  # of a request made elsewhere, of which there are none here
     ) -> Granted:
         await asyncio.sleep(0)
         if yields:

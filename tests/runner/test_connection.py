@@ -55,6 +55,26 @@ def said(text: str) -> Message:
 # --- claims ----------------------------------------------------------------------------------------------------
 
 
+async def test_what_was_queued_at_its_spawning_and_granted_since_it_was_hired_is_held(
+    plane: FakePlane, hire: Hire
+) -> None:
+    first = await hire("a")
+    granted = await first.claim(A)
+    launch = plane.hire("b", claims=A)
+    plane.do(c.Dispatch(agent=launch.agent, runtime_id="local"))
+    second = PlaneGate(launch)
+    await second.start()
+    try:
+        assert second.held(A[0]) is None
+        await first.release(granted.ticket)
+        got = await second.claim(A, rid=c.rid_of_claims(launch.agent))
+        assert second.held(A[0]) == got and plane.log("lock.deny") == []
+        with pytest.raises(AlreadyHeld):
+            await second.claim(A)
+    finally:
+        await second.close()
+
+
 async def test_a_free_unit_is_granted_and_held_until_it_is_released(plane: FakePlane, hire: Hire) -> None:
     gate = await hire("a")
     granted = await gate.claim(("dir:src",))

@@ -109,7 +109,7 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
     }
   });
   agentCommand(CommandIDs.interruptAgent, trans.__('Interrupt Agent'), live, agent => actions.signal(agent, 'interrupt'));
-  agentCommand(CommandIDs.pauseAgent, trans.__('Pause Agent'), agent => agent.live && agent.status !== 'paused', agent => actions.signal(agent, 'pause'));
+  agentCommand(CommandIDs.pauseAgent, trans.__('Pause Agent'), agent => agent.pausable, agent => actions.signal(agent, 'pause'));
   agentCommand(CommandIDs.resumeAgent, trans.__('Resume Agent'), agent => agent.status === 'paused', agent => actions.signal(agent, 'resume'));
   agentCommand(CommandIDs.stopAgent, trans.__('Stop Agent'), live, agent => actions.signal(agent, 'stop'));
   agentCommand(CommandIDs.killAgent, trans.__('Kill Agent…'), live, async agent => {

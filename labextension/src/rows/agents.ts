@@ -4,6 +4,7 @@ import { line, owner } from './text';
 
 /** Statuses of an agent that has ended. */
 export const ENDED: ReadonlySet<string> = new Set(['done', 'failed', 'cancelled']);
+const UNPAUSABLE: ReadonlySet<string> = new Set(['queued', 'dispatched', 'paused', 'stopping']);
 
 /** Who an agent waits for: `held by` comes before `after`. */
 export interface IWaiting {
@@ -22,6 +23,8 @@ export interface IAgentView {
   readonly kind: string;
   readonly status: string;
   readonly live: boolean;
+  /** It can be paused: it has begun, and is neither paused nor being stopped. */
+  readonly pausable: boolean;
   readonly waiting: IWaiting | null;
   /** What it does, said, or died of; '' where there is nothing to say. */
   readonly detail: string;
@@ -100,6 +103,7 @@ function made(row: IAgentRow): IAgentView {
     kind: line(row.kind ?? '', 30),
     status,
     live,
+    pausable: live && !UNPAUSABLE.has(status),
     waiting: waiting(row.waits),
     detail: detail(row, status),
     wrong: status === 'failed',

@@ -158,7 +158,7 @@ function Verbs(props: { agent: IAgentView; tabIndex: number }): JSX.Element {
       {verb('send', trans.__('Send %1 a message', agent.name), CommandIDs.sendText)}
       {agent.status === 'paused'
         ? verb('running', trans.__('Resume %1', agent.name), CommandIDs.resumeAgent)
-        : verb('paused', trans.__('Pause %1', agent.name), CommandIDs.pauseAgent)}
+        : agent.pausable && verb('paused', trans.__('Pause %1', agent.name), CommandIDs.pauseAgent)}
       {verb('stop', trans.__('Stop %1', agent.name), CommandIDs.stopAgent)}
     </>
   );

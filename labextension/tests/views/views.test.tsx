@@ -51,6 +51,13 @@ test('a press on a button of a row runs its command for that agent', () => {
   ]);
 });
 
+test('an agent that has not begun, or is being stopped, offers no pause', () => {
+  const began = ['queued', 'dispatched', 'running', 'waiting', 'blocked', 'idle', 'stopping'];
+  shown(stage({ agents: Object.fromEntries(began.map(status => [`r1/${status}`, agent(status, { status })])) }), <Agents />);
+  const offered = screen.getAllByRole('button', { name: /^Pause / }).map(button => button.getAttribute('aria-label'));
+  expect(offered.sort()).toEqual(['Pause blocked', 'Pause idle', 'Pause running', 'Pause waiting']);
+});
+
 test('where there are more runs than are listed, how many agents are not is said', () => {
   const many = Array.from({ length: 53 }, (_, n) => agent('a', { agent: `r${n}/a`, run_id: `r${n}`, status: n < 2 ? 'running' : 'done' }));
   const { container } = shown(stage({ agents: Object.fromEntries(many.map(row => [row.agent as string, row])) }), <Agents />);

@@ -2,7 +2,7 @@
 
     [[policy]]
     action = "approve"            # approve | reject | ask | escalate (ask, marked as high risk)
-    tool = "Bash"                 # globs; * also crosses / and spaces. What is left out matches everything
+    tool = "run"                  # globs; * also crosses / and spaces. What is left out matches everything
     command = ["pytest*", "ruff *"]
     unit = "file:src/*"           # all units that a call names must match to approve it; one is enough for the rest
     agent = "typist*"
@@ -10,6 +10,11 @@
     risk = "medium"               # at least
     reason = "tests are harmless"
     timeout = 600.0               # s that a question waits; then it is refused
+
+A tool that is another one in a different form is meant with it: `multi_edit` is an `edit`, `read_bytes` a `read`, and a `run` is
+one in the background too (`families`). So is one that does more, unless it is to be approved: `reject edit` stops a `patch`, and
+`reject run` what a vendor's program calls `execute`, but an approval of them is none of these. A `write` is no `edit`, a
+`search` no `read`: about a file whatever is done with it, write the rule by `unit`.
 
 Who may say what: a person's rules (the home's `config.toml`, the agent's spec) say anything; a workspace's `agentlab.toml`,
 which an agent could write, only makes it stricter; answers that a person wanted remembered stand in for that person, where
@@ -31,6 +36,7 @@ from msgspec import Struct
 from agentlab.errors import BadRequest
 
 from .events import JSON
+from .families import means
 from .risk import RANK
 from .shell import Commands, bare, commands_of
 
@@ -128,15 +134,15 @@ def first(rules: Iterable[Rule], act: Act) -> Rule | None:
 def matches(rule: Rule, act: Act) -> bool:
     """An approval has to cover the whole call: every unit, and every command in it, all of them readable. Anything else is
     about the call as soon as a part of it is meant."""
+    covers = rule.action == "approve"
     if not (
         fnmatchcase(act.agent, rule.agent)
-        and fnmatchcase(act.tool, rule.tool)
+        and means(rule.tool, act.tool, covers=covers)
         and fnmatchcase(act.workspace, rule.workspace)
         and RANK.get(act.risk, RANK["high"]) >= RANK[rule.risk]
         and rule.input in ("*", digest(act.input))
     ):
         return False
-    covers = rule.action == "approve"
     if rule.unit != "*" and not _units_match(rule.unit, act.units, covers):
         return False
     return rule.command == "*" or _commands_match(rule.command, act.commands, covers)

@@ -116,6 +116,48 @@ def test_an_approval_covers_every_unit_and_a_rejection_needs_one() -> None:
     assert not matches(Rule(action="approve", unit="file:*"), Act(agent="a", tool="Edit")), "it names no unit"
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    ("named", "tool"), [("edit", "multi_edit"), ("read", "read_bytes"), ("run", "run"), ("ed*", "multi_edit")]
+)
+def test_a_rule_for_a_tool_is_one_for_its_other_forms(action: str, named: str, tool: str) -> None:
+    background = {"argv": ["true"], "background": True}
+    assert matches(Rule(action=action, tool=named), Act(agent="a", tool=tool, input=background))
+
+
+@pytest.mark.parametrize(
+    ("named", "tool"),
+    [("edit", "patch"), ("write", "patch"), ("run", "execute"), ("run", "exec_command"), ("delete", "apply_patch")],
+)
+def test_a_tool_that_does_more_is_stopped_with_the_other_and_not_approved_with_it(named: str, tool: str) -> None:
+    act = Act(agent="a", tool=tool, units=("file:a",))
+    told = {action: matches(Rule(action=action, tool=named), act) for action in ACTIONS}
+    assert told == {"approve": False, "ask": True, "escalate": True, "reject": True}
+    assert matches(Rule(action="approve", tool=tool), act), "by its own name it is approved"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    ("named", "tool"),
+    [
+        ("write", "edit"),
+        ("edit", "write"),
+        ("write", "multi_edit"),
+        ("multi_edit", "edit"),
+        ("read_bytes", "read"),
+        ("read", "search"),
+    ],
+)
+def test_tools_that_are_two_are_two_for_rules(action: str, named: str, tool: str) -> None:
+    assert not matches(Rule(action=action, tool=named), Act(agent="a", tool=tool, units=("file:a",)))
+
+
+def test_a_form_may_have_a_rule_of_its_own_before_that_of_its_family() -> None:
+    rules = (Rule(action="approve", tool="multi_edit"), Rule(action="reject", tool="edit"))
+    told = [decide(Act(agent="a", tool=tool), Layers(home=rules)).action for tool in ("multi_edit", "edit", "patch")]
+    assert told == ["approve", "reject", "reject"]
+
+
 def test_a_rule_is_written_as_it_is_read() -> None:
     text = "approve 'agent=ty*' tool=Bash 'command=pytest *' 'command=ruff *' risk=medium timeout=5.0"
     assert str(parse(text)) == text

@@ -528,6 +528,28 @@ async def test_a_rule_of_the_workspace_stops_a_call_of_our_own_tools_before_it_i
     assert len(tool_lab.plane.asked) == 1, "nothing else is asked"
 
 
+async def test_a_rule_against_edits_stops_them_in_every_form(tool_lab):
+    """Also in a vendor's words for one of them."""
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="reject", tool="edit"), Rule(action="reject", tool="read")))
+    await a.write("x", "one two")
+    several = {"file_path": "x", "edits": [{"old_string": "one", "new_string": "1"}]}
+    calls = (
+        a.edit("x", "one", "1"),
+        a.multi_edit("x", [{"old": "one", "new": "1"}]),
+        a.call("MultiEdit", several),
+        a.patch("x", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-one two\n\\ No newline at end of file\n+1 two\n"),
+        a.read("x"),
+        a.read_bytes("x"),
+    )
+    for call in calls:
+        await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="policy"))
+        with pytest.raises(errors.Refused, match="was not allowed"):
+            await call
+    asked = [request.tool for request in tool_lab.plane.asked]
+    assert asked == ["edit", "multi_edit", "multi_edit", "patch", "read", "read_bytes"]
+    assert (tool_lab.root / "x").read_text() == "one two"
+
+
 async def test_our_own_tools_are_asked_about_where_a_person_wants_it_and_a_workspace_does_not_say_yes(tool_lab):
     (tool_lab.root / "agentlab.toml").write_text('[[policy]]\naction = "approve"\n')
     a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask", tool="delete"),))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentlab import config
+from agentlab.core import vendors
 from agentlab.errors import BadRequest
 from agentlab.kinds import DRIVERS, kinds
 
@@ -63,6 +64,8 @@ def resolve(home: Path | None, kind: str, given: Mapping[str, Any]) -> tuple[str
         raise BadRequest(f"{where} has the name of a kind of agents. Give it another, with kind = {kind!r} in it.")
     _check(profile, where)
     options = _options(profile, home, where) | ({"profile": kind} if profile.kind in DRIVERS else {})
+    if profile.boundary and profile.kind in vendors.BOUNDARIES:
+        vendors.check_boundary(profile.kind, profile.boundary, vendors.BOUNDARIES[profile.kind], options)
     own = dict(given.get("options") or {})
     if fixed := sorted(own.keys() & FIXED & options.keys()):
         raise BadRequest(f"{where} says {', '.join(fixed)} already: its boundary rests on it. Change it there.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from agentlab.errors import BadRequest
 
-from .events import AgentSpec
+from .events import JSON, AgentSpec
 
 NO_RESUME: Final = {
     "gemini": "Gemini CLI announces that it loads sessions, and then finds none of them. Spawn it without resume and with a "
@@ -19,6 +20,18 @@ NO_COST: Final = frozenset({"codex", "gemini", "cli"})
 
 NO_TOKENS: Final = frozenset({"cli"})
 """Kinds that never tell how many tokens they use."""
+
+BOUNDARIES: Final[Mapping[str, frozenset[str]]] = {
+    "script": frozenset({"tools"}),
+    "python": frozenset({"tools"}),
+    "claude": frozenset({"tools"}),
+    "codex": frozenset({"tools", "native"}),
+    "gemini": frozenset({"tools", "native"}),
+    "opencode": frozenset({"tools", "native"}),
+    "acp": frozenset({"tools", "native"}),
+    "cli": frozenset({"native"}),
+}
+"""What the drivers that come with agentlab can hold. Of another's kind only its runner knows, and refuses there."""
 
 
 def check(spec: AgentSpec) -> None:
@@ -33,4 +46,22 @@ def check(spec: AgentSpec) -> None:
     if spec.budget.tokens is not None and spec.kind in NO_TOKENS:
         raise BadRequest(
             f"A {spec.kind} agent never tells how many tokens it uses: max_tokens would not end it. Use max_time instead."
+        )
+    if spec.kind in BOUNDARIES:
+        check_boundary(spec.kind, spec.boundary, BOUNDARIES[spec.kind], spec.options)
+
+
+def check_boundary(kind: str, boundary: str, has: Iterable[str], options: Mapping[str, JSON]) -> None:
+    """Raises BadRequest: an agent of this kind, with these options, cannot be held to that boundary."""
+    if boundary not in (there := sorted(has, reverse=True)):
+        weaker = " (weaker: its own tools stay)" if there[0] == "native" else ""
+        raise BadRequest(
+            f"A {kind} agent cannot have boundary={boundary!r}; it has {' or '.join(there)}. Say boundary={there[0]!r}, "
+            f"--boundary {there[0]}{weaker}."
+        )
+    if kind == "acp" and boundary == "tools" and options.get("builtins_off") is None:
+        raise BadRequest(
+            "boundary='tools' cannot be kept for this agent: nobody has said how its own file and shell tools are "
+            "switched off. Say boundary='native', --boundary native (its tools stay, and it asks before it uses them: "
+            "weaker, for agentlab has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
         )

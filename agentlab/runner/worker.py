@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from agentlab import config, kinds, processes
+from agentlab.core import vendors
 from agentlab.core.commands import Earlier, Finish, Hired, Mail, Status, rid_of_claims
 from agentlab.core.events import GO_ON, JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
-from agentlab.errors import AgentlabError, BadRequest
+from agentlab.errors import AgentlabError
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
 from agentlab.runtimes.base import Launch
@@ -488,10 +489,7 @@ def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:
 def driver_of(spec: AgentSpec) -> type[Driver]:
     """The class that drives this agent. Raises BadRequest: there is none, or it cannot hold the boundary."""
     found: type[Driver] = kinds.load(spec.kind)
-    if spec.boundary not in found.boundaries:
-        raise BadRequest(
-            f"A {spec.kind} agent cannot have boundary={spec.boundary!r}; it has {' or '.join(sorted(found.boundaries))}."
-        )
+    vendors.check_boundary(spec.kind, spec.boundary, found.boundaries, spec.options)
     return found
 
 

@@ -149,6 +149,9 @@ def test_a_spawn_that_is_refused_leaves_no_open_run(lab: Lab, stage: Stage) -> N
         ("scrpt", {"steps": STEPS}),
         ("script", {}),
         ("script", {"steps": STEPS, "env": {"A": "env:NOPE_"}}),
+        ("script", {"steps": STEPS, "boundary": "native"}),
+        ("cli", {"task": "x", "options": {"command": "my-agent"}}),
+        ("acp", {"task": "x", "options": {"command": "my-agent"}}),
     ):
         with pytest.raises(agentlab.BadRequest):
             lab.spawn(kind, **given)

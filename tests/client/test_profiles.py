@@ -81,6 +81,14 @@ model = "x"
 
 [agents.listed]
 registry = "registry.json"
+
+[agents.open]
+kind = "claude"
+boundary = "native"
+
+[agents.unsealed]
+command = ["my-agent"]
+boundary = "tools"
 """
     )
     return tmp_path
@@ -158,6 +166,8 @@ def test_without_a_boundary_of_its_own_the_one_asked_for_counts_else_tools(home:
         ("both", {}, "a command and a registry"),
         ("gemini", {}, "has the name of a kind"),
         ("listed", {}, "no id of an entry"),
+        ("open", {}, "cannot have boundary='native'; it has tools"),
+        ("unsealed", {}, "or name the arguments that switch them off in `builtins_off`"),
         ("mine", {"options": {"command": "rm -r /"}}, "command already: its boundary rests on it"),
         ("sealed", {"options": {"builtins_off": []}}, "builtins_off already"),
     ],
@@ -169,6 +179,7 @@ def test_what_makes_no_sense_is_a_clear_error(home: Path, name: str, given: dict
 
 def test_those_that_nothing_can_be_spawned_by_are_told(home: Path, entries: Path) -> None:
     broken = {"bare", "odd", "unknown", "misled", "wordy", "argued", "steps", "mute", "both", "gemini", "listed"}
+    broken |= {"open", "unsealed"}
     assert profiles.problems(home).keys() == broken
     assert profiles.problems(None) == {}
 

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from world import World
 
+from agentlab import kinds
 from agentlab.core import commands as c
+from agentlab.core import vendors
 from agentlab.core.events import (
     GO_ON,
     AgentEnd,
@@ -385,3 +387,43 @@ def test_what_an_agent_cannot_be_held_to_is_refused_before_it_is_made(
 ) -> None:
     assert said in world.refused(c.Spawn(run_id="r", spec=AgentSpec(kind=kind, **asked)), BadRequest)
     world.do(c.Spawn(run_id="r", spec=AgentSpec(kind="opencode", **asked)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "boundary", "options", "said"),
+    [
+        ("cli", "tools", {"command": "x"}, "it has native. Say boundary='native', --boundary native (weaker"),
+        ("acp", "tools", {"command": "x"}, "boundary='tools' cannot be kept for this agent"),
+        ("acp", "tools", {"command": "x", "builtins_off": None}, "Say boundary='native', --boundary native"),
+        ("script", "native", {}, "A script agent cannot have boundary='native'; it has tools. Say boundary='tools'"),
+        ("python", "native", {}, "it has tools"),
+        ("claude", "native", {}, "it has tools"),
+        ("codex", "none", {}, "it has tools or native"),
+    ],
+)
+def test_a_boundary_that_cannot_be_had_is_refused_before_the_agent_is_made(
+    world: World, kind: str, boundary: str, options: dict[str, Any], said: str
+) -> None:
+    spec = AgentSpec(kind=kind, boundary=boundary, options=options)
+    before = len(world.log)
+    assert said in world.refused(c.Spawn(run_id="r", spec=spec), BadRequest)
+    assert len(world.log) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "boundary", "options"),
+    [
+        ("cli", "native", {}),
+        ("acp", "native", {}),
+        ("acp", "tools", {"builtins_off": []}),
+        ("codex", "native", {}),
+        ("of-a-package", "native", {}),  # what it can hold, its runner says
+    ],
+)
+def test_a_boundary_that_can_be_had_is_not(world: World, kind: str, boundary: str, options: dict[str, Any]) -> None:
+    world.do(c.Spawn(run_id="r", spec=AgentSpec(kind=kind, boundary=boundary, options=options)))
+
+
+@pytest.mark.parametrize("kind", sorted(kinds.DRIVERS))
+def test_what_is_refused_here_is_what_the_driver_cannot_hold(kind: str) -> None:
+    assert vendors.BOUNDARIES[kind] == kinds.load(kind).boundaries

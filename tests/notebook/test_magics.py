@@ -42,7 +42,7 @@ def test_all_options_reach_the_definition(ip, stage: Stage, monkeypatch: pytest.
     monkeypatch.setenv("KEY", "value")
     handle = agent(
         ip,
-        "spawn claude do it --name c --ttl 5 --env A=env:KEY --env B=x=y --model m --boundary native --priority background "
+        "spawn codex do it --name c --ttl 5 --env A=env:KEY --env B=x=y --model m --boundary native --priority background "
         "--role reviewer --tool read --shared --claim dir:src --option max_turns=3 --option effort=high",
     )
     spec = handle.row()["spec"]
@@ -108,6 +108,9 @@ def test_a_named_run_is_found_or_opened_and_keeps_its_folder(ip, stage: Stage, t
         ("spawn acp --command x --option command=y z", "are the same. Say one"),
         ("spawn codex --command x y", "for agents of kind acp and cli; .* --option cli=PATH"),
         ("spawn script --command x y", "this one has no program"),
+        ("spawn acp --command my-agent do it", "nobody has said how .* --boundary native"),
+        ("spawn cli --command my-agent do it", "cannot have boundary='tools'; it has native. .* --boundary native"),
+        ("spawn claude --boundary native do it", "it has tools"),
         ("spawn script", "wants steps"),
         ("spawn script -o 3x '[]'", "name of a variable"),
         ("spawn claude don't", "apostrophe"),

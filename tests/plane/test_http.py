@@ -82,6 +82,8 @@ async def test_deleting_an_agent_kills_it(lab: Lab, http: httpx.AsyncClient) -> 
         ("POST", "/api/runs", '{"nmae": "x"}', 400, "nmae"),
         ("POST", "/api/agents", '{"run_id": "none", "spec": {"kind": "script"}}', 404, "none"),
         ("POST", "/api/agents", '{"run_id": "r1", "spec": {"kind": "nonsense"}}', 400, "Kinds: "),
+        ("POST", "/api/agents", '{"run_id": "r1", "spec": {"kind": "acp"}}', 400, "Say boundary='native'"),
+        ("POST", "/api/agents", '{"run_id": "r1", "spec": {"kind": "cli", "boundary": "tools"}}', 400, "it has native"),
         ("GET", "/api/agents/r1/ghost", "", 404, "ghost"),
         ("GET", "/api/runs/ghost", "", 404, "ghost"),
         ("GET", "/api/runs/r1/events?sicne=1", "", 400, "sicne"),

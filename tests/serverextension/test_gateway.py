@@ -95,6 +95,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"env": {"KEY": "secret"}}, "env"),
     ({"task": None}, "script agent wants"),
     ({"priority": "highest"}, "normal"),
+    ({"boundary": "native"}, "it has tools"),
+    ({"kind": "acp", "task": "x", "options": {"command": "my-agent"}}, "Say boundary='native'"),
 ]
 
 

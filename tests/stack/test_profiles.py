@@ -83,7 +83,7 @@ def test_any_agent_is_spawned_by_its_command_alone(home: Path, lab: agentlab.Lab
         return subprocess.run([*command, "--wait", "--json"], cwd=work, capture_output=True, text=True, timeout=120)
 
     refused = spawn()
-    assert refused.returncode == 1 and "--boundary native" in json.loads(refused.stdout)["error"]
+    assert refused.returncode == 2 and "--boundary native" in json.loads(refused.stderr)["message"]
     spawned = spawn("--boundary", "native")
     assert (spawned.returncode, json.loads(spawned.stdout)["output"]) == (0, "here"), spawned.stderr
     assert (installed / "told").read_text().startswith("fake-agent --acp:")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, ValidationError, convert
 
+from agentlab.core import vendors
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
@@ -81,12 +82,7 @@ class AnyAgent:
                 "An acp agent wants a command, such as --command 'my-agent --acp' (in Python options={'command': ...}), or a "
                 "profile [agents.NAME] in config.toml that has one."
             )
-        if boundary == "tools" and read.builtins_off is None:
-            raise BadRequest(
-                "boundary='tools' cannot be kept for this agent: nobody has said how its own file and shell tools are "
-                "switched off. Say boundary='native', --boundary native (its tools stay, and it asks before it uses them: "
-                "weaker, for agentlab has only its word), or name the arguments that switch them off in `builtins_off` of its profile."
-            )
+        vendors.check_boundary("acp", boundary, vendors.BOUNDARIES["acp"], options)
         off = read.builtins_off or []
         if clash := protected.protected_args(read.args, [word for word in off if word.startswith("-")]):
             raise BadRequest(

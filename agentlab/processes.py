@@ -28,7 +28,7 @@ from agentlab.errors import Unavailable
 AGENT_VARIABLE = "AGENTLAB_AGENT"
 """run/agent, in the environment of every process of an agent."""
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 _PATIENCE = 15.0  # s until a process that survives SIGKILL is reported; it hangs in the kernel then
 _PIPE = 1 << 20  # bytes; the default of 64 KiB costs a wake-up each
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -69,12 +69,24 @@ class Exit:
 def info(pid: int) -> Info | None:
     """None: there is no such process."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except (OSError, ValueError):
+        text = _told(pid, "stat")
+    except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()
+    fields = text[text.rindex(b")") + 2 :].split(None, 22)
     cpu = (int(fields[11]) + int(fields[12])) / _TICKS
-    return Info(int(fields[1]), int(fields[3]), fields[0], int(fields[19]), cpu, int(fields[21]) * _PAGE)
+    return Info(int(fields[1]), int(fields[3]), chr(fields[0][0]), int(fields[19]), cpu, int(fields[21]) * _PAGE)
+
+
+def _told(pid: int | str, what: str) -> bytes:
+    """A file of /proc, without a `Path` or a decoder: hundreds are read in one look. Raises OSError."""
+    fd = os.open(f"/proc/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def table() -> dict[int, Info]:
@@ -118,7 +130,7 @@ def _carrying(wanted: bytes) -> tuple[list[int], bool]:
         if not entry.isdigit():
             continue
         try:
-            environ = (_PROC / entry / "environ").read_bytes()
+            environ = _told(entry, "environ")
         except PermissionError:
             continue  # of another user
         except OSError:

@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -57,15 +57,26 @@ _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def preload() -> None:
-    """What takes long to import, and to read."""
-    import httpx  # noqa: F401
-    import starlette.applications
-    import starlette.responses
-    import starlette.routing  # noqa: F401
-    import uvicorn.lifespan.off
-    import uvicorn.protocols.http.auto  # noqa: F401
+    """All that is imported, read and made for a first exchange, by having one: with ourselves, which nobody records."""
+    asyncio.run(_rehearse())
 
-    trusted(os.environ)
+
+async def _rehearse() -> None:
+    import httpx
+
+    proxy = ModelProxy(cast("Gate", _Nobody()), limit=0, direct=True)
+    nothing, _, _ = proxy.url("", "").rpartition("/")
+    with contextlib.suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(verify=trusted(os.environ), trust_env=False) as program:
+            await program.post(proxy.url("", f"{nothing}/99"), content=b"{}")
+    await proxy.close()
+
+
+class _Nobody:
+    """As a gate."""
+
+    def record(self, body: ModelExchange, **columns: object) -> None:
+        pass
 
 
 class Answered(NamedTuple):
@@ -106,14 +117,17 @@ class _Exchange:
 class ModelProxy:
     """All models of one agent. limit: bytes of a body that is kept; a larger one is recorded by its size alone.
 
+    direct: not through the HTTP proxy that the environment may name.
+
     meter: told of each answer what it used, by drivers whose programs tell that too late or not at all; it records.
 
     `url` may be called before `start`, and by a thread: requests wait until it serves.
     """
 
-    def __init__(self, gate: Gate, *, limit: int) -> None:
+    def __init__(self, gate: Gate, *, limit: int, direct: bool = False) -> None:
         self._gate = gate
         self._limit = limit
+        self._direct = direct
         self._token = secrets.token_urlsafe(24)
         self._upstreams: list[tuple[str, str]] = []  # provider, base URL
         self._listener: socket.socket | None = None
@@ -156,8 +170,9 @@ class ModelProxy:
             logging.WARNING
         )  # it would log whole URLs, and some have a key in their query
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=_CONNECT), verify=trusted(os.environ), follow_redirects=False
-        )
+            timeout=httpx.Timeout(None, connect=_CONNECT), verify=trusted(os.environ), follow_redirects=False,
+            trust_env=not self._direct,
+        )  # fmt: skip
         settings = uvicorn.Config(
             self._app(), log_level="critical", lifespan="off", access_log=False, ws="none", server_header=False,
             date_header=False, timeout_keep_alive=300, timeout_graceful_shutdown=1,

@@ -12,11 +12,13 @@ from agentlab.errors import AgentlabError
 from agentlab.runtimes.base import Launch
 
 from . import model_proxy
+from .tools import ToolHost
 
 
 def preload(home: Path) -> None:
-    """The drivers of all kinds of agents that this home has had, and what stands before their models: what programs are
-    spoken to with takes longest."""
+    """The drivers of all kinds of agents that this home has had, their tools, and what stands before their models: all that
+    would be done for the first time while somebody waits for it."""
+    ToolHost.preload()
     for folder in sorted((home / "kinds").glob("*")):
         try:
             driver = kinds.load(folder.name)
@@ -24,7 +26,7 @@ def preload(home: Path) -> None:
                 load()
         except (AgentlabError, ImportError):
             continue  # whoever needs it will say what is missing
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, OSError):
         model_proxy.preload()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -282,3 +285,40 @@ async def test_when_a_limit_resets_is_known_until_an_answer_passes_again(bench: 
     await bench.client.post(f"{url}/v1/messages", json={})
     await bench.proxy.settled()
     assert bench.proxy.resets is None
+
+
+FIRST = """
+import asyncio, os, select, socket, sys
+import httpx
+from agentlab.runner.model_proxy import ModelProxy, preload
+from agentlab.testing.gate import MemoryPlane
+
+async def exchange():
+    async def serve(reader, writer):
+        await reader.readuntil(b"\\r\\n\\r\\n")
+        writer.write(b"HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\nhello")
+        await writer.drain()
+        writer.close()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy = ModelProxy(MemoryPlane().gate("a"), limit=1000)
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        url = proxy.url("openai", "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1])
+        print((await client.get(url)).text)
+    await proxy.close()
+    server.close()
+
+machines = socket.create_server(("127.0.0.1", 0))
+os.environ["HTTP_PROXY"] = "http://127.0.0.1:%d" % machines.getsockname()[1]
+preload()
+print("asked" if select.select([machines], [], [], 0)[0] else "not asked")
+del os.environ["HTTP_PROXY"]
+before = set(sys.modules)
+asyncio.run(exchange())
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_a_runner_that_waits_has_loaded_all_that_its_first_exchange_needs() -> None:
+    env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    said = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=60, env=env)
+    assert (said.stdout.splitlines(), said.stderr) == (["not asked", "hello", "[]"], "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,5 +49,17 @@ async def test_claude_code_that_is_missing_or_too_old_says_which(tmp_path: Path)
     cli.write_text("#!/bin/sh\necho '1.0.88 (Claude Code)'\n")
     cli.chmod(0o700)
     with pytest.raises(Unavailable, match="claude update") as raised:
-        await claude_setup.check_version(cli, {})
+        await claude_setup.check_version(cli, {}, tmp_path)
     assert reason_of(raised.value) == "version"
+
+
+async def test_claude_code_is_asked_for_its_version_once_until_it_is_another_file(tmp_path: Path) -> None:
+    cli, asked = tmp_path / "claude", tmp_path / "asked"
+    versions = []
+    for version in ("2.1.9", "2.1.9", "2.1.10"):
+        cli.write_text(f"#!/bin/sh\necho . >> {asked}\necho '{version} (Claude Code)'\n")
+        cli.chmod(0o700)
+        os.utime(cli, ns=(0, int(version.rpartition(".")[2])))
+        versions.append(await claude_setup.check_version(cli, {}, tmp_path))
+    assert versions == ["2.1.9", "2.1.9", "2.1.10"]
+    assert len(asked.read_text().split()) == 2

@@ -50,7 +50,12 @@ class ClaudeDriver:
     def preload() -> None:
         """What takes long to import."""
         sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+        import jsonschema  # type: ignore[import-untyped]
+
         from . import claude_stream, mcp_tools  # noqa: F401
+
+        jsonschema.validate({}, {})  # it reads all that a schema may say; so does the SDK with each call
+        setup.check_env(("ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR"))
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -73,7 +78,7 @@ class ClaudeDriver:
         env = setup.recorded(setup.environment(context.env, os.environ) | own, context.models)
         bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
         cli = setup.find_cli(options.cli, bundled, context.env.get("PATH", os.environ.get("PATH")))
-        await setup.check_version(cli, env)
+        await setup.check_version(cli, env, context.shared)
         self._recorder = Recorder(context.gate)
         client = sdk.ClaudeSDKClient(self._options(options, cli, env))
         try:

@@ -17,6 +17,7 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import protected, sharing
+from .program import remembered
 
 MINIMUM = (2, 0)
 """The oldest Claude Code that speaks the control protocol as we use it."""
@@ -133,8 +134,20 @@ def find_cli(chosen: str | None, bundled: Path, path: str | None) -> Path:
     )
 
 
-async def check_version(cli: Path, env: Mapping[str, str]) -> str:
-    """The version of the program. Raises Unavailable: it does not run, does not answer, or is too old."""
+async def check_version(cli: Path, env: Mapping[str, str], shared: Path) -> str:
+    """The version of the program, which is asked for it once. Raises Unavailable: it does not run, does not answer, or is
+    too old. shared: where the answer is kept for as long as the program is the same file."""
+    kept = remembered(cli, shared, "version")
+    if kept.exists():
+        return kept.read_text()
+    version = await _version(cli, env)
+    draft = kept.with_suffix(f".{os.getpid()}")
+    draft.write_text(version)
+    draft.replace(kept)
+    return version
+
+
+async def _version(cli: Path, env: Mapping[str, str]) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
             cli, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,

@@ -61,6 +61,11 @@ class CodexDriver:
         self._telling: set[asyncio.Task[None]] = set()
         self._resets: float | None = None  # when the limit that was run into resets
 
+    @staticmethod
+    def preload() -> None:
+        """What takes long the first time."""
+        setup.check_env(("OPENAI_API_KEY", "CODEX_HOME"))
+
     # --- life ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:

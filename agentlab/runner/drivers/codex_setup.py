@@ -25,6 +25,7 @@ from agentlab.runner.tools import ToolSpec
 
 from . import protected
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
+from .program import remembered
 
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
 
@@ -202,16 +203,10 @@ def native(cli: Path) -> tuple[Path, dict[str, str]]:
     return cli, {}
 
 
-def _remembered(cli: Path, shared: Path, what: str) -> Path:
-    """Where something is kept for as long as the program is the same file."""
-    found = cli.resolve().stat()
-    return shared / f"{what}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
-
-
 async def pattern(cli: Path, shared: Path, env: Mapping[str, str]) -> Path | None:
     """A home in which Codex was once and did nothing: it makes its databases in each new one, which takes as long as all
     the rest of its start. None: it could not be made, and is not needed."""
-    kept = _remembered(cli, shared, "home")
+    kept = remembered(cli, shared, "home")
     if kept.exists():
         return kept
     draft = Path(tempfile.mkdtemp(prefix="home.", dir=shared))
@@ -241,7 +236,7 @@ async def _refuse(method: str, params: Params) -> JSON:
 
 async def catalogue(cli: Path, shared: Path, env: Mapping[str, str]) -> bytes:
     """What `codex debug models` says, remembered for as long as the program is the same file. Raises Unavailable."""
-    kept = _remembered(cli, shared, "models").with_suffix(".json")
+    kept = remembered(cli, shared, "models").with_suffix(".json")
     if kept.exists():
         return kept.read_bytes()
     parts: list[bytes] = []

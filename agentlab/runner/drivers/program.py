@@ -50,6 +50,12 @@ def check_version(name: str, said: str | None, path: Path) -> None:
         )
 
 
+def remembered(program: Path, shared: Path, what: str) -> Path:
+    """Where something is kept for as long as the program is the same file. Raises OSError: there is no such file."""
+    found = program.resolve().stat()
+    return shared / f"{what}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+
+
 class Program:
     """One process of a vendor's program, spoken to by JSON-RPC."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -289,6 +290,7 @@ IDEMPOTENT = READ_ONLY - {"output"} | {"write", "stop", "release", "plan", "todo
 OPEN_WORLD = frozenset({"run"})
 
 
+@cache
 def spec_of(name: str) -> ToolSpec:
     args = TOOLS[name]
     made: dict[str, Any] = msgspec.json.schema(args)

@@ -21,7 +21,7 @@ from agentlab.core.commands import Granted
 from agentlab.core.events import JSON, AgentSpec, Artifact, Message, Mode, ToolCall, ToolResult
 from agentlab.core.policy import Rule
 from agentlab.errors import AgentlabError, AgentTimeout, BadRequest, Forbidden, Refused
-from agentlab.paths import Workspace, problem
+from agentlab.paths import IGNORED, Workspace, problem
 from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate, Permission, Verdict
 from agentlab.sandbox import Sandbox
@@ -39,6 +39,7 @@ from .page import Page
 from .permit import Permit
 from .results import Change, Kept, Printed, Ran, Todo, Todos, granted_json
 from .runs import Command, Ended, Runs
+from .scan import ignored
 from .search import Search, Wanted
 from .shadow import Shadow
 from .texts import encode
@@ -158,6 +159,14 @@ class ToolHost:
     @property
     def root(self) -> Path:
         return self.workspace.root
+
+    @staticmethod
+    def preload() -> None:
+        """What takes long the first time: the schemas of the tools, and the patterns that commands and names are held against."""
+        for name in offered.TOOLS:
+            offered.spec_of(name)
+        policy.Policy().units(["-"])
+        ignored("-", IGNORED)
 
     # --- the door ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,7 @@ ANYTHING = "*"
 
 IGNORED = (
     ".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules", ".venv", ".ipynb_checkpoints",
-    # A log of ours: whoever closes it in the process that writes it takes away its locks, and nobody may put it back.
+    # A log, of whatever home: whoever closes it in the process that writes it takes away its locks.
     "agentlab.db", "agentlab.db-wal", "agentlab.db-shm",
 )  # fmt: skip
 """Names of directories and files that are neither kept nor watched, at any depth of a workspace."""
@@ -52,12 +52,21 @@ class Located:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A directory that nothing may leave. Methods that take a `name` want one from `locate`."""
+    """A directory that nothing may leave. Methods that take a `name` want one from `locate`.
+
+    home: where agentlab keeps its own files. If that lies in the directory, it is no part of the workspace.
+    """
 
     root: Path
+    home: Path | None = None
+    _apart: str = field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(os.path.realpath(self.root)))
+        root = Path(os.path.realpath(self.root))
+        object.__setattr__(self, "root", root)
+        home = None if self.home is None else Path(os.path.realpath(self.home))
+        if home is not None and home != root and home.is_relative_to(root):
+            object.__setattr__(self, "_apart", shown(home.relative_to(root).as_posix()))
 
     # --- names ---------------------------------------------------------------------------------------------
 
@@ -76,8 +85,16 @@ class Workspace:
                 path=path,
             )
         name = unicodedata.normalize("NFC", "/".join(parts[len(base) :])) or "."
+        if self.is_apart(name):
+            raise OutsideWorkspace(
+                f"{path!r} lies in agentlab's own home, which is no part of the workspace. Use another path.", path=path
+            )
         _check_text(name)
         return Located(name, Path("/", *parts))
+
+    def is_apart(self, name: str) -> bool:
+        """Whether this is agentlab's home, or in it. `name`: relative to the root, canonical or as the disk has it."""
+        return bool(self._apart) and f"{shown(name)}/".startswith(f"{self._apart}/")
 
     def unit(self, path: str, kind: str = "file") -> str:
         """The work unit of a path: `file:src/a.py`."""
@@ -90,9 +107,9 @@ class Workspace:
             return self.unit(name, kind)
         return canonical(unit)
 
-    def check_root(self, home: Path | None = None) -> None:
-        """Raises BadRequest where the root cannot be a workspace. `home`: where agentlab keeps its own files."""
-        root = self.root
+    def check_root(self) -> None:
+        """Raises BadRequest where the root cannot be a workspace."""
+        root, home = self.root, self.home
         if not root.exists():
             raise BadRequest(f"The workspace {root} does not exist. Create it, or name another workdir.")
         if not root.is_dir():
@@ -211,6 +228,11 @@ class Workspace:
             yield fd, _spelling(fd, last)
         finally:
             os.close(fd)
+
+
+def shown(name: str) -> str:
+    """A name of the disk as it can be told: NFC, and escapes where it is no UTF-8."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def problem(error: OSError, name: str) -> AgentlabError:

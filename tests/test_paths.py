@@ -119,6 +119,24 @@ def test_units_of_people_become_canonical(space):
         space.canonical_unit("dir:..")
 
 
+@pytest.mark.parametrize("home", ["ws/src/lab", "link", "ws/near"])
+def test_agentlabs_home_is_outside_of_a_workspace_that_holds_it(space, home):
+    lab = space.root / "src" / "lab"
+    lab.mkdir()
+    (space.root / "near").symlink_to("src/lab")
+    (space.root.parent / "link").symlink_to(lab)
+    held = Workspace(space.root, space.root.parent / home)
+    for path in ("src/lab", "src/lab/", "src/lab/x/y", "near", "near/x", "src/../near/x", str(lab), f"{lab}/../lab"):
+        with pytest.raises(errors.OutsideWorkspace, match="own home"):
+            held.locate(path)
+    with pytest.raises(errors.OutsideWorkspace, match="own home"):
+        held.canonical_unit("dir:src/lab")
+    assert [held.locate(path).name for path in ("src", "src/lab2", "src/lab.txt", "lab")] == [
+        "src", "src/lab2", "src/lab.txt", "lab",
+    ]  # fmt: skip
+    assert space.locate("src/lab/x").name == "src/lab/x", "whose home it is must be known"
+
+
 def test_what_cannot_be_a_workspace_says_why(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.touch()
@@ -132,9 +150,9 @@ def test_what_cannot_be_a_workspace_says_why(tmp_path, monkeypatch):
         (tmp_path / "home/inside", "own home"),
     ]:
         with pytest.raises(errors.BadRequest, match=says):
-            Workspace(root).check_root(tmp_path / "home")
+            Workspace(root, tmp_path / "home").check_root()
     (tmp_path / "fine").mkdir()
-    Workspace(tmp_path / "fine").check_root(tmp_path / "home")
+    Workspace(tmp_path / "fine", tmp_path / "home").check_root()
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(errors.BadRequest, match="not writable"):
         Workspace(tmp_path / "fine").check_root()

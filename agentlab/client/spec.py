@@ -90,10 +90,10 @@ def workspace(workdir: str | os.PathLike[str], home: Path | None = None) -> Path
     from agentlab.paths import Workspace
 
     try:
-        place = Workspace(Path(workdir).expanduser())
+        place = Workspace(Path(workdir).expanduser(), home)
     except (OSError, RuntimeError, ValueError, TypeError):
         raise BadRequest(f"{workdir!r} is no folder. Name the directory that the agents are to work in.") from None
-    place.check_root(home)
+    place.check_root()
     return place.root
 
 

@@ -93,7 +93,7 @@ class Plane:
             )  # fmt: skip
             stack.callback(self.feed.close)
             facts = {"home": str(self.home), "database": str(path)}
-            workspaces = Workspaces(self.engine, self.config.limits)
+            workspaces = Workspaces(self.engine, self.config.limits, self.home)
             self.handler = PlaneHandler(
                 self.engine, self.feed, self.supervisor, authority, workspaces, facts, self._admin
             )

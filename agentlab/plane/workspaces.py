@@ -25,9 +25,12 @@ CHUNK = 16 * 1024 * 1024  # bytes of content that one commit takes
 
 
 class Workspaces:
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    """home: the plane's own, which is no part of any of them."""
+
+    def __init__(self, engine: Engine, limits: Limits, home: Path) -> None:
         self._engine = engine
         self._limits = limits
+        self._home = home
 
     async def open(self, command: c.StartRun) -> c.AnyReply:
         """Open a run, its base tree recorded. Raises BadRequest: the workspace cannot be used."""
@@ -36,7 +39,7 @@ class Workspaces:
         root = Path(command.root)
         if not root.is_absolute():
             raise BadRequest(f"The workspace must be an absolute path, not {command.root!r}.")
-        await asyncio.to_thread(Workspace(root).check_root)
+        await asyncio.to_thread(Workspace(root, self._home).check_root)
         async for _ in self._engine.store.run_events(command.run_id, until=1):
             raise NameTaken(
                 f"Run id {command.run_id} is in the log already; ids are never used twice.", run=command.run_id
@@ -49,7 +52,7 @@ class Workspaces:
         run = self._engine.state.runs.get(command.run_id)
         if run is not None and run.status == "open" and not run.live and command.final_tree is None:
             try:
-                taken = await asyncio.to_thread(snapshots.snapshot, run.root, limits=self._limits)
+                taken = await self._taken(run.root)
             except BadRequest as error:  # the workspace is gone: no reason to keep the run open
                 log.warning("run %s: %s", command.run_id, error)
             else:
@@ -58,7 +61,7 @@ class Workspaces:
 
     async def _record(self, run_id: str, root: Path) -> str:
         """Store the contents of a workspace; the hash of its tree."""
-        manifest, contents = await asyncio.to_thread(snapshots.snapshot, root, limits=self._limits)
+        manifest, contents = await self._taken(root)
         known = await self._engine.store.has_blobs([file.hash for file in manifest.files])
         blobs = contents(known)
         while some := await asyncio.to_thread(_some, blobs):
@@ -67,6 +70,9 @@ class Workspaces:
         listing = manifest.blob()
         self._engine.keep([listing], Snapshot(run_id=run_id, seq=0, tree=manifest.tree, manifest=listing.hash))
         return manifest.tree
+
+    async def _taken(self, root: str | Path) -> snapshots.Taken:
+        return await asyncio.to_thread(snapshots.snapshot, root, home=self._home, limits=self._limits)
 
 
 def _some(blobs: Iterator[Blob]) -> list[Blob]:

@@ -158,8 +158,8 @@ class Worker:
     async def _work(self, hired: Hired) -> Turn:
         spec, root, home = hired.spec, Path(hired.root), Path(self._launch.home)
         self._kind, self._earlier = spec.kind, hired.earlier
-        workspace = Workspace(root)
-        workspace.check_root(home)
+        workspace = Workspace(root, home)
+        workspace.check_root()
         units = tuple(workspace.canonical_unit(unit) for unit in spec.claims)
         env = environment(os.environ, hired.agent, hired.env, self._launch.secrets)
         settings = config.load(home)

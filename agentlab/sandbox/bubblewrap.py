@@ -59,8 +59,13 @@ class Bubblewrap:
             {root, *self.extra}, key=lambda path: path.parts
         ):  # outer first: the workspace is not reopened
             words += ["--ro-bind" if place == root else "--bind-try", str(place), str(place)]
+            if place != root:
+                words += [
+                    word for way in self._ways(Opened(folder=place)) for word in ("--bind-try", str(way), str(way))
+                ]
         for one in opened:
-            words += ["--bind", str(one.folder), str(one.folder)]
+            for place in (one.folder, *self._ways(one)):
+                words += ["--bind", str(place), str(place)]
             for sealed in one.sealed:
                 words += ["--ro-bind-try", str(sealed), str(sealed)]
         for hidden in self.hidden:
@@ -72,6 +77,12 @@ class Bubblewrap:
             for capability in _CAPABILITIES:
                 words += ["--cap-add", f"CAP_{capability}"]
         return (*words, "--", *command)
+
+    def _ways(self, one: Opened) -> list[Path]:
+        """What lies on the way to something hidden in it. As places of mounts they cannot be moved, and it with them."""
+        inside = [hidden for hidden in self.hidden if hidden in one]
+        found = {way for hidden in inside for way in hidden.parents if way != one.folder and way in one}
+        return sorted(found, key=lambda way: way.parts)
 
     def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
         return caches(_tmp(root), root, opened, given)

@@ -18,7 +18,7 @@ def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
 
     Raises Unavailable: it was asked for by name, or it was asked for commands without network, and cannot be had.
     """
-    where = f"in {home}/config.toml"
+    where, hidden = f"in {home}/config.toml", (home.resolve(),)
     if wanted.mode == "none":
         if not wanted.network:
             raise Unavailable(f'[sandbox] network = false {where} needs a sandbox, and mode = "none" has none.')
@@ -29,9 +29,9 @@ def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
         try:
             if rung == "bubblewrap":
                 program = bubblewrap.probe_once(home)
-                return Bubblewrap(program=program, hidden=(home,), extra=extra, network=wanted.network), ""
+                return Bubblewrap(program=program, hidden=hidden, extra=extra, network=wanted.network), ""
             landlock.probe(network=wanted.network)
-            return Landlock(hidden=(home,), extra=extra, network=wanted.network), " ".join(reasons)
+            return Landlock(hidden=hidden, extra=extra, network=wanted.network), " ".join(reasons)
         except Unavailable as error:
             reasons.append(str(error))
     why = " ".join(reasons)

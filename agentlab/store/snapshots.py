@@ -21,7 +21,7 @@ from msgspec import Struct
 from agentlab.config import Limits
 from agentlab.core.events import Blob
 from agentlab.errors import BadRequest, OutsideWorkspace, StoreCorrupt
-from agentlab.paths import IGNORED, TEMPORARY
+from agentlab.paths import IGNORED, TEMPORARY, Workspace
 
 LINK_MODE = stat.S_IFLNK | 0o777
 """The mode of a symbolic link in a tree; its content is its target. Files have permission bits alone."""
@@ -94,12 +94,19 @@ def check_path(path: str) -> str:
     return path
 
 
-def snapshot(root: str | Path, *, ignore: Collection[str] = IGNORED, limits: Limits | None = None) -> Taken:
+def snapshot(
+    root: str | Path,
+    *,
+    home: Path | None = None,
+    ignore: Collection[str] = IGNORED,
+    limits: Limits | None = None,
+) -> Taken:
     """The tree at `root` as it is now. Never follows a link. Blocks while it reads: call it in a thread.
 
-    Raises BadRequest: `root` is no directory.
+    home: agentlab's own, which is no part of it. Raises BadRequest: `root` is no directory.
     """
-    base, bounds = Path(root), limits or Limits()
+    workspace, bounds = Workspace(Path(root), home), limits or Limits()
+    base = workspace.root
     try:
         top = os.open(base, _OPEN | os.O_DIRECTORY)
     except OSError as error:
@@ -108,7 +115,7 @@ def snapshot(root: str | Path, *, ignore: Collection[str] = IGNORED, limits: Lim
     skipped: list[tuple[str, str]] = []
     room = bounds.snapshot_bytes
     try:
-        for path in _paths(base, ignore, skipped):
+        for path in _paths(workspace, ignore, skipped):
             if len(files) >= bounds.snapshot_files:
                 skipped.append((path, f"one more than {bounds.snapshot_files} files; nothing after it was looked at"))
                 break
@@ -129,17 +136,20 @@ def snapshot(root: str | Path, *, ignore: Collection[str] = IGNORED, limits: Lim
 # --- which files -------------------------------------------------------------------------------------------
 
 
-def _paths(root: Path, ignore: Collection[str], skipped: list[tuple[str, str]], inside: str = "") -> Iterator[str]:
-    """Paths of the candidates below `root / inside`, relative to root. Names that are no UTF-8 go to `skipped`."""
+def _paths(
+    workspace: Workspace, ignore: Collection[str], skipped: list[tuple[str, str]], inside: str = ""
+) -> Iterator[str]:
+    """Paths of the candidates below `inside`, relative to the root. Names that are no UTF-8 go to `skipped`."""
+    root = workspace.root
     listed = _git_files(root / inside)
-    for name in _walk(root / inside, ignore) if listed is None else sorted(set(listed)):
+    for name in _walk(workspace, inside, ignore) if listed is None else sorted(set(listed)):
         path = (inside + name).rstrip("/")
-        if any(part in ignore or part.startswith(TEMPORARY) for part in path.split("/")):
+        if any(part in ignore or part.startswith(TEMPORARY) for part in path.split("/")) or workspace.is_apart(path):
             continue
         if not _speakable(path):
             skipped.append((path.encode("utf-8", "backslashreplace").decode(), "its name is no UTF-8"))
         elif listed is not None and _is_directory(root / path):  # a submodule, or another repository inside
-            yield from _paths(root, ignore, skipped, path + "/")
+            yield from _paths(workspace, ignore, skipped, path + "/")
         else:
             yield path
 
@@ -164,12 +174,17 @@ def _git_files(directory: Path) -> list[str] | None:
     return None if names in ([], ["./"]) else names  # "./": a submodule that is not checked out
 
 
-def _walk(directory: Path, ignore: Collection[str]) -> Iterator[str]:
+def _walk(workspace: Workspace, inside: str, ignore: Collection[str]) -> Iterator[str]:
+    """Paths relative to `inside`."""
+    directory = workspace.root / inside
     for at, folders, names in os.walk(directory):
         here = Path(at)
         prefix = "" if here == directory else here.relative_to(directory).as_posix() + "/"
         links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name not in ignore and name not in links)
+        folders[:] = sorted(
+            name for name in folders
+            if name not in ignore and name not in links and not workspace.is_apart(inside + prefix + name)
+        )  # fmt: skip
         for name in sorted(names + links):
             if name not in ignore:
                 yield prefix + name

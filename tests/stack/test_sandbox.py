@@ -46,6 +46,25 @@ def test_commands_are_in_a_sandbox_from_the_beginning_and_it_is_shown(
     assert set(agent.run.procs()["sandbox"]) == {"bubblewrap"}
 
 
+def test_a_workspace_that_holds_the_home_keeps_and_shows_nothing_of_it(
+    lab: agentlab.Lab, home: Path, tmp_path: Path
+) -> None:
+    needs(probe_bubblewrap)
+    work = home.parent
+    (work / "notes.md").write_text("mine")
+    with lab.run(name="inside", workdir=work) as run:
+        steps = [*WRITES, {"run": ["sh", "-c", f"cat {home}/secret || echo hidden"], "writes": ["./"]}]
+        wrote, hidden = run.spawn("script", steps=steps).wait(60).check().output
+        assert wrote["wrote"] == ["out.txt"] and hidden["stdout"] == "hidden\n"
+        assert not wrote["violations"] and not hidden["violations"] and not hidden["wrote"]
+        read = run.spawn("script", steps=[{"read": f"{home.name}/secret"}]).wait(60)
+        assert read.status == "failed" and "own home" in read.error
+    assert "unclaimed-write" not in set(run.events()["name"])
+    left = tmp_path / "end"
+    assert run.checkout(None, left).tree == lab.runs().set_index("run_id").loc[run.run_id, "final_tree"]
+    assert sorted(path.name for path in left.rglob("*")) == ["notes.md", "out.txt"]
+
+
 def test_landlock_holds_commands_within_what_they_claim_and_hides_the_home(
     home: Path, work: Path, tmp_path: Path
 ) -> None:

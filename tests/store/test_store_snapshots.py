@@ -224,3 +224,29 @@ def test_a_log_of_ours_is_not_opened_for_it_lies_in_no_tree(tmp_path: Path) -> N
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / name).write_text("x")
     assert "mine.db" in str(snapshot(tmp_path)) and "agentlab.db" not in str(snapshot(tmp_path))
+
+
+@pytest.mark.parametrize("in_git", [False, pytest.param(True, marks=needs_git)])
+def test_agentlabs_home_in_the_workspace_lies_in_no_tree(
+    workspace: Path, tmp_path: Path, git: Callable[..., None], in_git: bool
+) -> None:
+    home = workspace / "var" / "lab[1]"
+    for name in ("plane.json", "secret", "fences/1", "deep/lab[1]/x"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(f"kept from everybody: {name}")
+    for name in ("var/lab[1].txt", "var/mine", "lab[1]/mine"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).write_text("mine")
+    (workspace / "near").symlink_to("var/lab[1]")
+    (tmp_path / "link").symlink_to(home)
+    if in_git:
+        git(workspace, "init", "-q")
+        git(workspace, "add", "var")  # somebody committed it
+        git(home, "init", "-q")
+    for given in (home, tmp_path / "link", workspace / "near"):
+        manifest, blobs = snapshot(workspace, home=given)
+        kept = {file.path for file in manifest.files}
+        assert {"var/lab[1].txt", "var/mine", "lab[1]/mine", "near"} <= kept
+        assert not [path for path in kept if path.startswith("var/lab[1]/")]
+        assert not [blob for blob in blobs(()) if b"kept from everybody" in blob.data]
+    assert snapshot(workspace, home=tmp_path).manifest.tree == snapshot(workspace).manifest.tree, "that is around it"

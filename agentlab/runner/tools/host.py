@@ -76,7 +76,7 @@ class ToolHost:
     ) -> None:
         self.gate = gate
         self.spec = spec
-        self.workspace = Workspace(root)
+        self.workspace = Workspace(root, home)
         rules = policy.load(self.workspace)
         private = home / "private" / sha256(gate.owner.encode()).hexdigest()[:24]
         for directory in (home, private.parent, private):

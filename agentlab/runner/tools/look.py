@@ -58,7 +58,7 @@ class Look:
         finally:
             os.close(fd)
         prefix = "" if name == "." else f"{name}/"
-        return sorted(prefix + n for n in names)
+        return sorted(prefix + n for n in names if not self._workspace.is_apart(prefix + n.rstrip("/")))
 
 
 def _at_most(limit: int, names: Names) -> Names:

@@ -6,12 +6,10 @@ import fnmatch
 import os
 import stat
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from agentlab.paths import IGNORED, TEMPORARY
+from agentlab.paths import IGNORED, TEMPORARY, Workspace, shown
 
 from .placeholders import untouched
 
@@ -34,22 +32,24 @@ Snapshot = Mapping[str, Entry]
 """By canonical name."""
 
 
-def snapshot(root: Path, ignore: Sequence[str] = IGNORED) -> dict[str, Entry]:
-    """Everything below the root but what `ignore` names: patterns for a name, or for a path where they have a /."""
+def snapshot(workspace: Workspace, ignore: Sequence[str] = IGNORED) -> dict[str, Entry]:
+    """Everything in the workspace but what `ignore` names: patterns for a name, or for a path where they have a /."""
     found: dict[str, Entry] = {}
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(workspace.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _walk(fd, "", ignore, time.time_ns() - _RACY, found)
+        _walk(workspace, fd, "", ignore, time.time_ns() - _RACY, found)
     finally:
         os.close(fd)
     return found
 
 
-def _walk(fd: int, prefix: str, ignore: Sequence[str], recent: int, found: dict[str, Entry]) -> None:
+def _walk(
+    workspace: Workspace, fd: int, prefix: str, ignore: Sequence[str], recent: int, found: dict[str, Entry]
+) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
-            name = prefix + _shown(entry.name)
-            if ignored(name, ignore):
+            name = prefix + shown(entry.name)  # one that is no UTF-8 cannot be a unit, but it is not overlooked
+            if ignored(name, ignore) or workspace.is_apart(name):
                 continue
             try:
                 seen = entry.stat(follow_symlinks=False)
@@ -62,7 +62,7 @@ def _walk(fd: int, prefix: str, ignore: Sequence[str], recent: int, found: dict[
             except OSError:
                 continue  # gone, or swapped, while we looked
             try:
-                _walk(inner, f"{name}/", ignore, recent, found)
+                _walk(workspace, inner, f"{name}/", ignore, recent, found)
             finally:
                 os.close(inner)
 
@@ -117,9 +117,3 @@ def _differs(before: Entry | None, after: Entry | None) -> bool:
         )
         or before.target != after.target
     )
-
-
-def _shown(name: str) -> str:
-    """A name that is no UTF-8 is shown with escapes; it cannot be a unit, but it is not overlooked."""
-    text = os.fsencode(name).decode(errors="backslashreplace")
-    return unicodedata.normalize("NFC", text)

@@ -6,12 +6,11 @@ import fnmatch
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agentlab.errors import AgentlabError
-from agentlab.paths import TEMPORARY, Workspace
+from agentlab.paths import TEMPORARY, Workspace, shown
 
 from . import patterns
 from .patterns import Rule, Rules
@@ -32,8 +31,7 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """As it can be told: NFC, and escapes where it is no UTF-8."""
-        return unicodedata.normalize("NFC", os.fsencode(self.name).decode(errors="backslashreplace"))
+        return shown(self.name)
 
 
 class Walk:
@@ -102,7 +100,9 @@ class Walk:
         return rules
 
     def _passed_over(self, name: str, last: str) -> bool:
-        return last.startswith(TEMPORARY) or bool(self._names.match(last) or self._paths.match(name))
+        if last.startswith(TEMPORARY) or self._names.match(last) or self._paths.match(name):
+            return True
+        return self._workspace.is_apart(name)
 
 
 def _rules_in(fd: int) -> Sequence[Rule]:

@@ -128,7 +128,7 @@ class Watch:
     async def _sort(self, reaches: tuple[Reach, ...]) -> Found:
         """Since it was sorted out last; with what nobody was told of yet."""
         since, self._since = self._since, await self._ledger.gate.position()
-        now = await asyncio.to_thread(snapshot, self._workspace.root, self._ignore)
+        now = await asyncio.to_thread(snapshot, self._workspace, self._ignore)
         was, self._seen = self._seen, now
         names = suspects(was, now)
         reached = await asyncio.to_thread(self._reached, reaches, names, now)
@@ -183,7 +183,7 @@ class Watch:
         return [name for name in names if name in within or (name in now and now[name].inode in inodes)]
 
     def _look_at_all(self) -> dict[str, Entry]:
-        now = snapshot(self._workspace.root, self._ignore)
+        now = snapshot(self._workspace, self._ignore)
         self._shadow.refresh(self._workspace, now)
         return now
 

@@ -88,6 +88,8 @@ LINES = st.lists(
 @example(top=["*", "!*/", "!*.o"], inner=[])
 @example(top=["/d/*", "!/d/b"], inner=["b"])
 @example(top=["*.o"], inner=["!a.o"])
+@example(top=["?//", "//b", "a//"], inner=["?//", "//b"])
+@example(top=["e/**b", "a**"], inner=["?**?"])
 def test_what_is_ignored_is_what_git_ignores(
     top: list[str], inner: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

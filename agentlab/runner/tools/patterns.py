@@ -52,13 +52,13 @@ def _rule(line: str) -> Rule | None:
     negated = line.startswith("!")
     line = line[negated:]
     directories = line.endswith("/")
-    line = line.rstrip("/")
+    line = line.removesuffix("/")  # one: what still ends in a slash is the name of nothing
     if not line:
         return None
     anchored = "/" in line
-    pattern = line.lstrip("/") if anchored else f"**/{line}"
+    pattern = line.removeprefix("/") if anchored else f"**/{line}"
     try:
-        return Rule(re.compile(_translated(pattern), re.DOTALL), negated, directories)
+        return Rule(re.compile(_translated(pattern, within=False), re.DOTALL), negated, directories)
     except re.error:
         return None
 
@@ -78,18 +78,19 @@ def _once(pattern: str) -> Iterable[str]:
     return [pattern[: braces.start()] + each + pattern[braces.end() :] for each in braces[1].split(",")]
 
 
-def _translated(pattern: str) -> str:
-    return "".join(_parts(pattern))
+def _translated(pattern: str, *, within: bool = True) -> str:
+    """within: `**` crosses directories also where it is only a part of a name (`src/**.py`). For git it is `*` there."""
+    return "".join(_parts(pattern, within))
 
 
-def _parts(pattern: str) -> Iterator[str]:
+def _parts(pattern: str, within: bool) -> Iterator[str]:
     at = 0
     while at < len(pattern):
         begins_part = at == 0 or pattern[at - 1] == "/"
         if begins_part and pattern.startswith("**/", at):
             yield "(?:.*/)?"
             at += 3
-        elif pattern.startswith("**", at):
+        elif pattern.startswith("**", at) and (within or (begins_part and at + 2 == len(pattern))):
             yield ".*"
             at += 2
         elif pattern[at] == "*":

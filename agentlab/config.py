@@ -59,16 +59,28 @@ class CLIProfile(Struct, frozen=True, forbid_unknown_fields=True):
     minimum: str | None = None
 
 
-class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the commands of agents may do. mode "auto": bubblewrap where it works, else Landlock, else nothing, which is said.
+Network = Literal["none", "model", "all"]
 
-    network: False is refused where it cannot be had.
+
+class Confinement(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the commands of agents may do, and their own programs where those keep tools of their own. mode "auto": bubblewrap
+    where it works, else Landlock, else nothing, which is said.
+
+    network: "none", "model" (a program reaches its model, and that alone; a command, which needs none, reaches nobody) or "all";
+    true is "all", false "none". What cannot be had is refused.
     writable: folders outside of the workspace that they may write as well, such as "~/.cargo".
     """
 
     mode: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
-    network: bool = True
+    network: Network | bool = "all"
     writable: tuple[str, ...] = ()
+
+    @property
+    def reaches(self) -> Network:
+        """network, by its name."""
+        if isinstance(self.network, bool):
+            return "all" if self.network else "none"
+        return self.network
 
 
 class Models(Struct, frozen=True, forbid_unknown_fields=True):

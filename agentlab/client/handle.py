@@ -121,7 +121,8 @@ class AgentHandle:
 
     @property
     def sandbox(self) -> str:
-        """What its commands run in: bubblewrap | landlock | none; '' until its runner has said."""
+        """What its commands run in, and its program where an ACP agent keeps its own tools: bubblewrap | landlock | none; '' until
+        its runner has said."""
         return str(self.row().get("sandbox") or "")
 
     @property

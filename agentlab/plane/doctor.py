@@ -254,8 +254,15 @@ def sandbox(home: Path) -> Check:
     if found is None:
         fix = "" if wanted.mode == "none" else "apt-get install bubblewrap, or a kernel >= 6.2 with Landlock"
         return warn(name, f"Commands of agents have none: {why}", fix or 'mode = "auto" in config.toml')
-    network = "" if wanted.network else " They have no network."
-    return ok(name, f"{found.name}: commands of agents write only what they declare.{network}")
+    network = "" if wanted.reaches == "all" else " They have no network."
+    said = f"{found.name}: commands of agents write only what they declare.{network}"
+    if wanted.reaches == "model" and not found.doors:
+        no = " Agents with boundary native fail: it cannot let their programs reach their models and nothing else."
+        return warn(name, said + no, "apt-get install bubblewrap")
+    own = {"all": "", "model": ", and reach only their models", "none": "; those that need a model fail"}[
+        wanted.reaches
+    ]
+    return ok(name, f"{said} Programs of agents with boundary native are in it, and write in the workspace{own}.")
 
 
 def bubblewrap() -> Check:
@@ -272,7 +279,7 @@ def landlock(home: Path) -> Check:
     """Tried for real, with the network cut if the settings say so."""
     name = "Landlock"
     try:
-        version = probe_landlock(network=load(home).sandbox.network)
+        version = probe_landlock(network=load(home).sandbox.reaches == "all")
     except Unavailable as error:
         return warn(name, str(error), "boot a kernel >= 6.2 with lsm=...,landlock, or install bubblewrap")
     lacks = (

@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -28,6 +29,8 @@ import msgspec
 from msgspec.structs import replace
 
 from agentlab.core.events import ModelExchange
+from agentlab.link import sockets
+from agentlab.sandbox import Door
 
 from .model_limits import REFUSED, resets
 from .model_usage import Used, used
@@ -118,14 +121,17 @@ class ModelProxy:
     """All models of one agent. limit: bytes of a body that is kept; a larger one is recorded by its size alone.
 
     direct: not through the HTTP proxy that the environment may name.
+    local: where it also listens on a unix socket, 0600, for a program that reaches nothing else; None: nowhere.
 
     meter: told of each answer what it used, by drivers whose programs tell that too late or not at all; it records.
 
     `url` may be called before `start`, and by a thread: requests wait until it serves.
     """
 
-    def __init__(self, gate: Gate, *, limit: int, direct: bool = False) -> None:
+    def __init__(self, gate: Gate, *, limit: int, direct: bool = False, local: Path | None = None) -> None:
         self._gate = gate
+        self._local = local
+        self._local_listener: socket.socket | None = None
         self._limit = limit
         self._direct = direct
         self._token = secrets.token_urlsafe(24)
@@ -143,6 +149,8 @@ class ModelProxy:
     def url(self, provider: str, upstream: str) -> str:
         """The base URL to tell a program instead of `upstream`."""
         if self._listener is None:
+            if self._local is not None:
+                self._local_listener = sockets.listen(self._local, backlog=128)
             self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
             self._loop.call_soon_threadsafe(self._start)
         where = (provider, upstream.rstrip("/"))
@@ -150,6 +158,12 @@ class ModelProxy:
             self._upstreams.append(where)
         port = self._listener.getsockname()[1]
         return f"http://127.0.0.1:{port}/{self._token}/{self._upstreams.index(where)}"
+
+    def door(self) -> Door | None:
+        """How a program without network reaches what `url` has named. None: it has named nothing, or we do not listen there."""
+        if self._listener is None or self._local is None:
+            return None
+        return Door(place=self._local, port=self._listener.getsockname()[1])
 
     def environment(self, env: Mapping[str, str]) -> dict[str, str]:
         """`env`, with variables that keep a program from asking the machine's HTTP proxy for us."""
@@ -178,8 +192,8 @@ class ModelProxy:
             date_header=False, timeout_keep_alive=300, timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._uvicorn = uvicorn.Server(settings)
-        assert self._listener is not None
-        await self._uvicorn._serve([self._listener])  # not `serve`: it would take the signals of the runner
+        listeners = [listener for listener in (self._listener, self._local_listener) if listener is not None]
+        await self._uvicorn._serve(listeners)  # not `serve`: it would take the signals of the runner
 
     async def close(self) -> None:
         """What was said so far is in the journal afterwards."""
@@ -190,8 +204,11 @@ class ModelProxy:
             await asyncio.wait({self._serving}, timeout=5.0)
         if self._client is not None:
             await self._client.aclose()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in (self._listener, self._local_listener):
+            if listener is not None:
+                listener.close()
+        if self._local_listener is not None and self._local is not None:
+            self._local.unlink(missing_ok=True)
         if self._keeping:
             await asyncio.wait(self._keeping, timeout=5.0)
 

@@ -167,16 +167,19 @@ class Worker:
         never = Silence(*[float("inf")] * 4)  # a script may sleep as long as it likes
         silence = Silence(limits.stall, limits.idle, limits.stall_in_tool, limits.idle_in_tool)
         self._governor = Governor(spec.budget, never if spec.kind in PROGRAMS else silence)
+        sandbox, network = await self._confine(settings.sandbox, home), settings.sandbox.reaches
         self._tools = ToolHost(
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
             hold=None if spec.kind in PROGRAMS else limits.hold, children=limits.children, blob_limit=limits.blob,
             home_rules=settings.policy,
-            sandbox=await self._confine(settings.sandbox, home),
+            sandbox=sandbox,
         )  # fmt: skip
+        private = private_folder(home, hired.agent)
+        local = private / "model" / "model.sock" if network == "model" and spec.boundary == "native" else None
         context = Context(
-            agent=hired.agent, spec=spec, root=root, private=private_folder(home, hired.agent),
-            shared=shared_folder(home, spec.kind), tools=self._tools, gate=self._gate, env=env,
-            models=self._recorder(settings.models),
+            agent=hired.agent, spec=spec, root=root, private=private, shared=shared_folder(home, spec.kind),
+            tools=self._tools, gate=self._gate, env=env, models=self._recorder(settings.models, local),
+            sandbox=sandbox, network=network,
         )  # fmt: skip
         driver: Driver = driver_of(spec)(context)
         self._context = context
@@ -187,16 +190,17 @@ class Worker:
         return await self._prompts(spec.task, keep=spec.keep)
 
     async def _confine(self, wanted: config.Confinement, home: Path) -> Sandbox | None:
-        """What its commands run in. Raises Unavailable: it was asked for by name and cannot be had."""
+        """What its commands run in, and its program where that keeps its own tools. Raises Unavailable: it was asked for by
+        name and cannot be had."""
         sandbox, why = await asyncio.to_thread(choose, wanted, home)
         name = sandbox.name if sandbox else "none"
         self._gate.record(StateSet(store="sandbox", key=self._launch.agent, after=name, provenance=why))
         return sandbox
 
-    def _recorder(self, wanted: config.Models) -> ModelProxy | None:
+    def _recorder(self, wanted: config.Models, local: Path | None) -> ModelProxy | None:
         """What records its model. None: it has none, or it is not to be recorded."""
         if self._kind not in PROGRAMS and wanted.record:
-            self._models = ModelProxy(self._gate, limit=wanted.body)
+            self._models = ModelProxy(self._gate, limit=wanted.body, local=local)
         return self._models
 
     async def _start(self, driver: Driver) -> None:

@@ -3,7 +3,7 @@
 `choose` does what the settings say; `probe_bubblewrap` and `probe_landlock` try one for real.
 """
 
-from .base import Opened, Sandbox
+from .base import Door, Opened, Sandbox
 from .bubblewrap import Bubblewrap
 from .bubblewrap import probe as probe_bubblewrap
 from .ladder import choose
@@ -11,4 +11,14 @@ from .landlock import Landlock
 from .landlock import probe as probe_landlock
 from .landlock_exec import MADE
 
-__all__ = ["MADE", "Bubblewrap", "Landlock", "Opened", "Sandbox", "choose", "probe_bubblewrap", "probe_landlock"]
+__all__ = [
+    "MADE",
+    "Bubblewrap",
+    "Door",
+    "Landlock",
+    "Opened",
+    "Sandbox",
+    "choose",
+    "probe_bubblewrap",
+    "probe_landlock",
+]

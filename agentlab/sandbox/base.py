@@ -31,6 +31,14 @@ class Opened:
         return not any(path.is_relative_to(sealed) for sealed in self.sealed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """The one way out of a sandbox without network: what is sent to this port of its own loopback arrives at a unix socket."""
+
+    place: Path
+    port: int
+
+
 class Sandbox(Protocol):
     """Something that commands of one agent are executed in. It shows what can be read but for what is hidden, and opens
     what it is told to."""
@@ -44,11 +52,26 @@ class Sandbox(Protocol):
         """Whether it can keep a part of an opened folder closed. Where not, files are opened one by one."""
 
     @property
+    def doors(self) -> bool:
+        """Whether a program without network can have a `Door`."""
+
+    @property
     def mark(self) -> str:
         """What its only line on standard error begins with where there was no command, because it failed. The code is 1."""
 
     def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
         """The same for an agent with this folder for temporary files, which need not be there yet, and environment."""
+
+    def around(
+        self,
+        *,
+        opened: Iterable[Path] = (),
+        shown: Iterable[Path] = (),
+        seen: Iterable[Path] = (),
+        door: Door | None = None,
+    ) -> Self:
+        """The same for an agent's own program, which needs more than commands do. opened: may be written, shown: may be read,
+        both also in what is hidden. seen: what it finds below /tmp. Raises Unavailable: it cannot have such a door."""
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         """What to execute instead of `command`. opened: outer ones first."""

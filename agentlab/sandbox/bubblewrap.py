@@ -18,7 +18,8 @@ from typing import Self
 
 from agentlab.errors import Unavailable
 
-from .base import Opened, caches, devices, kept_caches
+from . import door_exec
+from .base import Door, Opened, caches, devices, kept_caches
 
 _PATIENCE = 60.0  # s for the trial
 _TMP = Path("/tmp")  # noqa: S108 - the command's own
@@ -30,20 +31,36 @@ _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_
 @dataclass(frozen=True, kw_only=True)
 class Bubblewrap:
     """program: bwrap. hidden: folders whose content no command may see. scratch: what it finds as /tmp; None: something
-    empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written."""
+    empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written. inside, shown: what may
+    be written, and read, wherever it lies. door: where there is no network."""
 
     program: str
     hidden: tuple[Path, ...] = ()
     scratch: Path | None = None
     seen: tuple[Path, ...] = ()
     extra: tuple[Path, ...] = ()
+    inside: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
+    door: Door | None = None
     network: bool = True
     name: str = "bubblewrap"
     seals: bool = True
+    doors: bool = True
     mark: str = "bwrap: "
 
     def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
         return replace(self, scratch=scratch, seen=needed(env))
+
+    def around(
+        self,
+        *,
+        opened: Iterable[Path] = (),
+        shown: Iterable[Path] = (),
+        seen: Iterable[Path] = (),
+        door: Door | None = None,
+    ) -> Self:
+        seen = tuple(sorted({*self.seen, *(path for path in seen if below_tmp(path))}))
+        return replace(self, inside=tuple(opened), shown=tuple(shown), seen=seen, door=door)
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         words = [self.program, "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"]
@@ -70,13 +87,17 @@ class Bubblewrap:
                 words += ["--ro-bind-try", str(sealed), str(sealed)]
         for hidden in self.hidden:
             words += ["--tmpfs", str(hidden)]
+        for path in self.shown:
+            words += ["--ro-bind", str(path), str(path)]
+        for path in self.inside:
+            words += ["--bind", str(path), str(path)]
         if not self.network:
             words.append("--unshare-net")
         if os.geteuid() == 0:
             words += ["--cap-drop", "ALL"]
             for capability in _CAPABILITIES:
                 words += ["--cap-add", f"CAP_{capability}"]
-        return (*words, "--", *command)
+        return (*words, "--", *(through(self.door) if self.door else ()), *command)
 
     def _ways(self, one: Opened) -> list[Path]:
         """What lies on the way to something hidden in it. As places of mounts they cannot be moved, and it with them."""
@@ -95,8 +116,16 @@ def needed(env: Mapping[str, str]) -> tuple[Path, ...]:
     for name in env.get("PATH", "").split(os.pathsep):
         path = Path(name)
         paths.append(path.parent if path.parent not in (_TMP, _VAR_TMP) else path)  # what is in bin/ needs lib/
-    below = {p for p in paths if p.is_absolute() and any(t in p.parents for t in (_TMP, _VAR_TMP))}
-    return tuple(sorted(below))
+    return tuple(sorted({path for path in paths if below_tmp(path)}))
+
+
+def below_tmp(path: Path) -> bool:
+    return path.is_absolute() and any(tmp in path.parents for tmp in (_TMP, _VAR_TMP))
+
+
+def through(door: Door) -> tuple[str, ...]:
+    """What a program is started by so that it finds this door."""
+    return (sys.executable, "-I", "-S", door_exec.__file__, str(door.place), str(door.port), "--")
 
 
 def probe(program: str | None = None) -> str:

@@ -18,10 +18,12 @@ def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
 
     Raises Unavailable: it was asked for by name, or it was asked for commands without network, and cannot be had.
     """
-    where, hidden = f"in {home}/config.toml", (home.resolve(),)
+    where, network = f"in {home}/config.toml", wanted.reaches == "all"
+    hidden = (home.resolve(),)
     if wanted.mode == "none":
-        if not wanted.network:
-            raise Unavailable(f'[sandbox] network = false {where} needs a sandbox, and mode = "none" has none.')
+        if not network:
+            said = f'[sandbox] network = "{wanted.reaches}" {where} needs a sandbox, and mode = "none" has none.'
+            raise Unavailable(said)
         return None, "switched off in config.toml"
     extra = tuple(Path(path).expanduser().resolve() for path in wanted.writable)
     reasons: list[str] = []
@@ -29,14 +31,14 @@ def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
         try:
             if rung == "bubblewrap":
                 program = bubblewrap.probe_once(home)
-                return Bubblewrap(program=program, hidden=hidden, extra=extra, network=wanted.network), ""
-            landlock.probe(network=wanted.network)
-            return Landlock(hidden=hidden, extra=extra, network=wanted.network), " ".join(reasons)
+                return Bubblewrap(program=program, hidden=hidden, extra=extra, network=network), ""
+            landlock.probe(network=network)
+            return Landlock(hidden=hidden, extra=extra, network=network), " ".join(reasons)
         except Unavailable as error:
             reasons.append(str(error))
     why = " ".join(reasons)
     if wanted.mode != "auto":
         raise Unavailable(f'[sandbox] mode = "{wanted.mode}" {where}: {why}')
-    if not wanted.network:
-        raise Unavailable(f"[sandbox] network = false {where}, and no sandbox can do that: {why}")
+    if not network:
+        raise Unavailable(f'[sandbox] network = "{wanted.reaches}" {where}, and no sandbox can do that: {why}')
     return None, why

@@ -5,7 +5,8 @@ WORDS, in pairs:
   file PATH, folder PATH  the same, and made first, empty and with the time MADE, if it is not there
   around PATH             as open, if it is there, but for what `keep` names
   device PATH             a device, or a folder of such, may be written and controlled, if it is there
-  hide PATH               no content below it can be read or written, but for what `open` names below it
+  hide PATH               no content below it can be read or written, but for what `open` and `show` name below it
+  show PATH               it can be read, also below what is hidden
   keep PATH               what `around` leaves out
   link PATH, to TARGET    made first, if there is nothing at PATH
   network off             no sockets but local ones
@@ -102,6 +103,8 @@ def confine(words: list[str]) -> None:
     hidden = asked["hide"]
     for path in around("/", [*hidden, "/dev"]):
         _allow(rules, path, _READ_FILE, surely=False)
+    for path in asked["show"]:
+        _allow(rules, path, _READ_FILE, surely=True)
     for path in asked["device"]:
         _allow(rules, path, _FILE | control, surely=False)
     for path in asked["around"]:
@@ -120,7 +123,7 @@ def confine(words: list[str]) -> None:
 
 
 def _pairs(words: list[str]) -> dict[str, list[str]]:
-    kinds = ("open", "file", "folder", "around", "device", "hide", "keep", "link", "to", "network")
+    kinds = ("open", "file", "folder", "around", "device", "hide", "show", "keep", "link", "to", "network")
     asked: dict[str, list[str]] = {kind: [] for kind in kinds}
     for kind, value in zip(words[::2], words[1::2], strict=True):
         asked[kind].append(value)

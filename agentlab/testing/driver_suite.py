@@ -27,6 +27,7 @@ import pytest
 import pytest_asyncio
 
 from agentlab import kinds, processes
+from agentlab.config import Network
 from agentlab.core.events import AgentSpec, FileWrite, Message, ModelCall, ModelExchange, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context, Driver, Turn
@@ -35,6 +36,7 @@ from agentlab.runner.model_proxy import ModelProxy
 from agentlab.runner.tools import ToolHost
 from agentlab.runner.tools.page import LINES
 from agentlab.runner.worker import driver_of
+from agentlab.sandbox import Sandbox
 
 from . import hostile, meddler
 from .gate import MemoryPlane
@@ -61,6 +63,8 @@ class DriverBench:
     kind: str
     spec: dict[str, Any]
     env: dict[str, str]
+    sandbox: Sandbox | None = None  # of a program that keeps its own tools
+    network: Network = "all"
     drivers: list[Driver] = field(default_factory=list)
     hosts: list[ToolHost] = field(default_factory=list)
 
@@ -75,7 +79,7 @@ class DriverBench:
             spec=AgentSpec(kind=self.kind),
         )  # fmt: skip
         self.hosts.append(self.tools)
-        self.models = ModelProxy(self.gate, limit=4_000_000)
+        self.models = ModelProxy(self.gate, limit=4_000_000, local=self.base / "lab" / "model" / "model.sock")
 
     def driver(self, **spec: Any) -> Driver:
         env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.get("env", {})}
@@ -84,6 +88,7 @@ class DriverBench:
         context = Context(
             agent=self.gate.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
             private=private, shared=self.private, tools=self.tools, gate=self.gate, env=env, models=self.models,
+            sandbox=self.sandbox, network=self.network,
         )  # fmt: skip
         driver: Driver = kinds.load(self.kind)(context)
         self.drivers.append(driver)

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
+from agentlab.config import Network
 from agentlab.core.events import FileWrite, ToolCall, ToolResult
+from agentlab.errors import Unavailable
 from agentlab.runner.gate import Verdict
+from agentlab.sandbox import Bubblewrap, Landlock, Sandbox, probe_bubblewrap, probe_landlock
 from agentlab.testing.driver_suite import DriverBench, do
 
 YES = Verdict(allowed=True, answer="approved", by="ann")
+
+
+def sandbox(rung: str, hidden: Path, network: Network) -> Sandbox | None:
+    try:
+        if rung == "bubblewrap":
+            return Bubblewrap(program=probe_bubblewrap(), hidden=(hidden,), network=network == "all")
+        if rung == "landlock":
+            probe_landlock()
+            return Landlock(hidden=(hidden,), network=network == "all")
+    except Unavailable as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    return None
 
 
 class Asking:
@@ -18,7 +41,10 @@ class Asking:
 
     own: ClassVar[tuple[dict[str, Any], ...]]
 
-    async def acted(self, bench: DriverBench, step: dict[str, Any]) -> None:
+    async def acted(
+        self, bench: DriverBench, step: dict[str, Any], rung: str = "none", network: Network = "all"
+    ) -> None:
+        bench.sandbox, bench.network = sandbox(rung, bench.base / "lab", network), network
         step = {**json.loads(json.dumps(step).replace("{root}", str(bench.root))), "exact": True}
         driver = await bench.started(boundary="native")
         turn = asyncio.create_task(driver.prompt(do(step, {"say": "acted"})))
@@ -39,6 +65,28 @@ class Asking:
         assert (bench.root / "sneaky.txt").read_text() == "x"
         (call,) = bench.gate.of(ToolCall)
         assert call.vendor["kind"] == "edit"
+
+    async def test_a_change_is_made_in_the_sandbox_as_without(self, bench: DriverBench) -> None:
+        await self.acted(bench, self.own[0], "bubblewrap")
+        assert (bench.root / "sneaky.txt").read_text() == "x"
+
+    @pytest.mark.parametrize(("rung", "network"), [("bubblewrap", "model"), ("landlock", "all")])
+    async def test_in_the_sandbox_a_command_reaches_the_workspace_and_no_further(
+        self, bench: DriverBench, rung: str, network: Network
+    ) -> None:
+        """Although somebody has approved it; and the program has its model and our tools."""
+        (bench.base / "lab" / "secret").write_text("the secret")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            dial = f"import socket; socket.create_connection(('127.0.0.1', {other.getsockname()[1]}), 60)"
+            (bench.root / "try.sh").write_text(
+                f"echo 1 > {bench.base}/outside; cat {bench.base}/lab/secret > {bench.root}/sneaky\n"
+                f'{sys.executable} -c "{dial}" && echo connected >> {bench.root}/sneaky; true\n'
+            )
+            step = {**self.own[1], "args": {**self.own[1]["args"], "command": "sh {root}/try.sh"}}
+            await self.acted(bench, step, rung, network)
+        said = (bench.root / "sneaky").read_text()
+        assert said == ("" if network == "model" else "connected\n"), bench.said(-1)
+        assert not (bench.base / "outside").exists()
 
     async def test_what_a_command_that_was_approved_wrote_is_recorded(self, bench: DriverBench) -> None:
         await self.acted(bench, self.own[1])

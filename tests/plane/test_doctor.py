@@ -224,6 +224,10 @@ def test_the_sandbox_that_holds_is_told_and_one_that_cannot_be_had_fails(home: P
     settings = home / "config.toml"
     settings.write_text("[sandbox]\nnetwork = false\n")
     assert "no network" in doctor.sandbox(home).detail
+    settings.write_text('[sandbox]\nnetwork = "model"\n')
+    held = doctor.sandbox(home)
+    assert (held.verdict, held.fix) == ("warn", "apt-get install bubblewrap")
+    assert "Agents with boundary native fail" in held.detail
     settings.write_text('[sandbox]\nmode = "bubblewrap"\n')
     assert doctor.sandbox(home).verdict == "fail"
     settings.write_text('[sandbox]\nmode = "none"\n')

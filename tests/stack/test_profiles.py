@@ -38,6 +38,11 @@ def profile(name: str, **fields: Any) -> str:
     return "\n".join([f"[agents.{name}]", *(f"{key} = {toml(value)}" for key, value in fields.items()), ""])
 
 
+def writable(folder: Path) -> str:
+    """For a program that is in a sandbox, where it keeps its own tools, and writes outside of the workspace."""
+    return f"[sandbox]\nwritable = [{json.dumps(str(folder))}]\n"
+
+
 def toml(value: Any) -> str:
     """A JSON value that is no object is one of TOML too."""
     if isinstance(value, dict):
@@ -74,8 +79,11 @@ def test_a_program_in_a_terminal_has_its_command_from_its_profile(
     assert agent.row()["spec"]["options"]["command"] == [*command, "--plain"]
 
 
-def test_any_agent_is_spawned_by_its_command_alone(home: Path, lab: agentlab.Lab, work: Path, installed: Path) -> None:
+def test_any_agent_is_spawned_by_its_command_alone(
+    home: Path, lab: agentlab.Lab, config: Path, work: Path, installed: Path
+) -> None:
     """In the words of the README; and what is missing in them is said in the words that add it."""
+    config.write_text(writable(installed))
 
     def spawn(*more: str) -> subprocess.CompletedProcess[str]:
         argv = ["spawn", "acp", "--command", f"{installed}/fake-agent --acp", *more, '[{"say": "here"}]']
@@ -115,7 +123,8 @@ def test_an_entry_of_a_registry_runs_with_its_arguments_and_variables(
     (config.parent / "registry.json").write_text(json.dumps({"agents": entries}))
     path = {"PATH": f"{installed}{os.pathsep}{os.environ['PATH']}", "LOUD": "yes"}
     config.write_text(
-        "".join(
+        writable(installed)
+        + "".join(
             profile(f"my-{way}", registry="registry.json", id=way, boundary="native", args=["--fast"], env=path)
             for way in ways
         )

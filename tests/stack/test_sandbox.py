@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 import agentlab
 from agentlab.errors import Unavailable
 from agentlab.sandbox import probe_bubblewrap, probe_landlock
+from agentlab.testing import fake_acp
+from agentlab.testing.scripted_model import ScriptedModel
 
 WRITES = [{"run": ["sh", "-c", "echo 1 > out.txt"], "writes": ["out.txt"]}]
 
@@ -109,3 +113,51 @@ def test_a_sandbox_that_was_asked_for_and_cannot_be_had_fails_the_agent(
         assert result.status == "failed"
         assert "bubblewrap is not installed" in result.error
         assert not (work / "out.txt").exists()
+
+
+TRY = """
+import json, os, sys, urllib.error, urllib.request
+def reads(path):
+    try:
+        return open(path).read()
+    except OSError:
+        return ""
+def asks(url):
+    try:
+        return urllib.request.urlopen(url, b"{}", timeout=60).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+said = {"secret": reads(sys.argv[2] + "/secret"), "led": asks(os.environ["OPENAI_BASE_URL"] + "/nothing"), "direct": asks(sys.argv[3])}
+open(sys.argv[1], "w").write(json.dumps(said))
+os.execv(sys.executable, [sys.executable, sys.argv[4]])
+"""
+
+
+def test_a_program_that_keeps_its_own_tools_reaches_its_model_and_the_workspace_and_no_more(
+    home: Path, work: Path, tmp_path: Path, model: ScriptedModel
+) -> None:
+    pytest.importorskip("acp")
+    needs(probe_bubblewrap)
+    settings(home, 'mode = "bubblewrap"\nnetwork = "model"')
+    program = tmp_path / "agent.py"
+    program.write_text(TRY)
+    argv = [sys.executable, str(program), f"{work}/said.json", str(home), model.url, fake_acp.__file__]
+    with agentlab.connect(home) as lab:
+        agent = lab.spawn(
+            "acp", json.dumps([{"say": "here"}]), workdir=work, boundary="native", options={"command": argv},
+            env={"OPENAI_BASE_URL": model.url},
+        )  # fmt: skip
+        assert agent.wait(120).check().output == "here"
+        assert (agent.boundary, agent.sandbox) == ("native", "bubblewrap")
+        said = json.loads((work / "said.json").read_text())
+        assert (home / "secret").stat().st_size
+        assert said == {"secret": "", "led": 200, "direct": 0}
+        assert agent.run.exchanges()["status"].tolist() == ["ok"], "it was recorded on its way"
+        refused = lab.spawn(
+            "acp", json.dumps([{"say": "here"}]), workdir=work, boundary="native", options={"command": argv}
+        )
+        result = refused.wait(120)
+        assert result.status == "failed"
+        assert "nobody here knows where the model" in result.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from .acp_native import Native
 from .acp_record import Recorder, our_tool
 from .acp_setup import SERVER, AnyAgent, Recipe, Setup
 from .base import Context, Turn
+from .boxed import boxed, kept_out
 from .call_ids import CallIds
 from .failures import Failure, classify, of_death
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
@@ -89,6 +90,8 @@ class AcpDriver:
         await self._server.start()
         setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._server.proxy())
         self._locks.cwd = setup.cwd
+        if self._native and context.sandbox is not None:
+            setup = self._setup = boxed(context, context.sandbox, setup)
         program = self._program = await Program.start(
             context, self._tree, setup.argv, setup.env, self._answer, self._notice, cwd=setup.cwd
         )
@@ -185,6 +188,12 @@ class AcpDriver:
         elif died:
             said = f"{setup.title} ended with exit code {code} before a session was open."
             failure = of_death(lines, login=setup.login)
+            if (
+                self._native
+                and self._context.sandbox is not None
+                and (advice := kept_out(self._context.sandbox, lines))
+            ):
+                failure = replace(failure, advice=advice)
         else:
             said = f"{setup.title} opened no session: {_text_of(error)}"
             status = 401 if isinstance(error, RpcError) and error.code == _AUTH else None

@@ -1,8 +1,8 @@
 """What an agent does with its own tools, where it may: asked for, under locks, looked at afterwards, and written by us where
 it lets us.
 
-This rests on the agent asking: its program is in no sandbox, and neither is what it starts. What it does without asking ends
-the turn, once it is told. What it wrote without holding it is put back at the end of an act that was asked for.
+This rests on the agent asking: its program may write the whole workspace, in its sandbox (`boxed`) with what it starts, or
+without one. What it does without asking ends the turn, once it is told. What it wrote without holding it is put back at the end of an act that was asked for.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ class Setup:
     title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
     told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
-    leaves: whether it ends when its input is closed.
+    leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. asks: it can do nothing
+    without a model beyond this machine. own: variables that go before those of its sandbox.
     """
 
     title: str
@@ -46,6 +47,9 @@ class Setup:
     mode: str | None = None
     model: str | None = None
     leaves: bool = True
+    opens: tuple[Path, ...] = ()
+    asks: bool = False
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recipe(Protocol):
@@ -144,6 +148,12 @@ def away(root: Path, *, native: bool) -> str:
     """What an agent that starts in such a folder is told first."""
     own = " Your own tools start in another folder: give them absolute paths, and commands this one as theirs."
     return f"The workspace is {root}.{own if native else ''}\n\n"
+
+
+def write_anew(path: Path, text: str) -> None:
+    """A program that keeps its own tools may have put a link there, by which we would write what it cannot."""
+    path.unlink(missing_ok=True)
+    path.write_text(text)
 
 
 def link_logins(user: Path, private: Path, names: Iterable[str]) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from agentlab.core.events import JSON, AgentSpec
 
 if TYPE_CHECKING:
+    from agentlab.config import Network
     from agentlab.runner.gate import Gate
     from agentlab.runner.model_proxy import ModelProxy
     from agentlab.runner.tools import ToolHost
+    from agentlab.sandbox import Sandbox
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Context:
     gate: Gate
     env: dict[str, str] = field(repr=False)
     models: ModelProxy | None = None  # records what a program and its model say to each other
+    sandbox: Sandbox | None = None  # of its commands, and of a program that keeps its own tools
+    network: Network = "all"  # what such a program reaches
 
 
 @dataclass(frozen=True)

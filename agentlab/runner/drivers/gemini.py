@@ -64,10 +64,12 @@ class Recipe:
         acp_setup.link_logins(user, folder, _CREDENTIALS)
         tools = [tool.name for tool in context.tools.catalogue()]
         auth = auth_type(context.env, user)
-        (folder / "settings.json").write_text(json.dumps(settings(server, tools, auth, context.root, native=native)))
+        acp_setup.write_anew(
+            folder / "settings.json", json.dumps(settings(server, tools, auth, context.root, native=native))
+        )
         cwd = acp_setup.start_folder(home)
         note = acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions)
-        (cwd / "GEMINI.md").write_text(note)
+        acp_setup.write_anew(cwd / "GEMINI.md", note)
         model = ("-m", spec.model) if spec.model else ()
         env = {
             **context.env,
@@ -81,7 +83,7 @@ class Recipe:
         env = with_recorded_urls(context.models, env, {_BASE_URL: "google"})
         return Setup(
             title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
-            login=LOGIN, told=True, leaves=False,
+            login=LOGIN, told=True, leaves=False, opens=(home, *(user / name for name in _CREDENTIALS)), asks=True,
         )  # fmt: skip
 
 

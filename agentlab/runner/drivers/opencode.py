@@ -65,7 +65,8 @@ class Recipe:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         notes = home / "lab.md"
         native = spec.boundary == "native"
-        notes.write_text(acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions))
+        told = acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions)
+        acp_setup.write_anew(notes, told)
         project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
         chosen = config(
             server, [str(notes), *project], spec.model, options.provider, native=context.root if native else None
@@ -86,9 +87,11 @@ class Recipe:
             "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
             "OPENCODE_PURE": "1",
         }
+        opens = (home, *shared_places(context, env)) if native and context.sandbox is not None else ()
         return Setup(
             title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), env=env,
-            cwd=acp_setup.start_folder(home), login=LOGIN, told=True,
+            cwd=acp_setup.start_folder(home), login=LOGIN, told=True, opens=opens, asks=True,
+            own={"XDG_CACHE_HOME": str(context.shared / "cache"), "XDG_STATE_HOME": str(home / "state")},
         )  # fmt: skip
 
 
@@ -177,6 +180,15 @@ async def alone(path: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def shared_places(context: Context, env: Mapping[str, str]) -> tuple[Path, ...]:
+    """What opencode writes for all its agents: sessions and logins where it always has them, made if it was not there; and a cache
+    of agentlab's own, for what it loads from there must not be what an agent wrote for the user."""
+    data, cache = database(env).parent, context.shared / "cache"
+    for folder in (data, cache):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return data, cache
 
 
 def database(env: Mapping[str, str]) -> Path:

@@ -25,9 +25,14 @@ def exit_of(exit: Exit) -> Exit:
     return replace(exit, code=None, signal=exit.code - _SHELL)
 
 
+def refused(sandbox: Sandbox, *streams: str) -> bool:
+    """Whether the sandbox refused a write, or may have."""
+    return any((_REFUSED if sandbox.seals else _DENIED).search(stream) for stream in streams)
+
+
 def hint(sandbox: Sandbox, *streams: str) -> str:
     """What to do about a write that the sandbox refused, or may have. "": none was."""
-    if not any((_REFUSED if sandbox.seals else _DENIED).search(stream) for stream in streams):
+    if not refused(sandbox, *streams):
         return ""
     if not sandbox.seals:
         return (

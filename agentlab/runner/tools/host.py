@@ -157,6 +157,11 @@ class ToolHost:
         self._grants.hold = seconds
 
     @property
+    def scratch(self) -> Path:
+        """The agent's own folder for temporary files."""
+        return self._runs.scratch
+
+    @property
     def root(self) -> Path:
         return self.workspace.root
 

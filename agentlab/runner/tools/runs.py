@@ -121,6 +121,12 @@ class Runs:
         self.background = Background(directory, watch.look)
 
     @property
+    def scratch(self) -> Path:
+        """The agent's own folder for temporary files, made if it was not there. It goes with the agent."""
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
+        return self._scratch
+
+    @property
     def pids(self) -> list[int]:
         return list(self._live)
 

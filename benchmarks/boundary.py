@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import agentlab
-from agentlab import discovery
 from agentlab.testing.scripted_model import ScriptedModel
 
-from . import vendors
+from . import scripted
 from .measure import Measure, left_out, paired
+from .scripted import House
 from .vendors import KINDS, Vendor, do
 
 ROUNDS = 7
@@ -32,29 +31,23 @@ WORK = ({"write": ["a.txt", "hi"]}, {"shell": "expr 40 + 2"}, {"say": "finished"
 def run(quick: bool = False, kinds: Sequence[str] = KINDS) -> list[Measure]:
     rounds = 1 if quick else ROUNDS
     measures: list[Measure] = []
-    with tempfile.TemporaryDirectory(prefix="agentlab-bench-") as folder, ScriptedModel() as model:
-        place = Path(folder).resolve()
-        lab = agentlab.connect(place / "home")
-        try:
-            for kind in kinds:
-                vendor = vendors.vendor(kind, model, place / "users" / kind)
-                if isinstance(vendor, str):
-                    measures.append(left_out(f"{kind}: a write and a command", f"{kind} by itself", vendor))
-                else:
-                    measures.append(_cost(lab, vendor, model, place, rounds))
-        finally:
-            lab.close()
-            discovery.stop(place / "home", force=True)
+    with scripted.house() as house:
+        for kind in kinds:
+            vendor = house.vendor(kind)
+            if isinstance(vendor, str):
+                measures.append(left_out(f"{kind}: a write and a command", f"{kind} by itself", vendor))
+            else:
+                measures.append(_cost(house, vendor, rounds))
     return measures
 
 
-def _cost(lab: agentlab.Lab, vendor: Vendor, model: ScriptedModel, place: Path, rounds: int) -> Measure:
+def _cost(house: House, vendor: Vendor, rounds: int) -> Measure:
     ours, bare = [], []
     for number in range(rounds + 1):
         time.sleep(0 if rounds == 1 else CALM)
-        taken = _bare(vendor, model, workspace(place, f"{vendor.kind}-bare-{number}"))
+        taken = _bare(vendor, house.model, house.workspace(f"{vendor.kind}-bare-{number}"))
         time.sleep(0 if rounds == 1 else CALM)
-        spawned = _ours(lab, vendor, model, workspace(place, f"{vendor.kind}-ours-{number}"))
+        spawned = _ours(house.lab, vendor, house.model, house.workspace(f"{vendor.kind}-ours-{number}"))
         if number:  # the first round finds cold caches
             bare.append(taken)
             ours.append(spawned)
@@ -92,9 +85,3 @@ def _check(who: str, model: ScriptedModel, root: Path) -> None:
         raise RuntimeError(f"{who} did not write its file.")
     if "42" not in max(model.turns, key=lambda seen: seen.time).last:
         raise RuntimeError(f"{who} did not run its command: {model.turns[-1].last[:500]}")
-
-
-def workspace(place: Path, name: str) -> Path:
-    root = place / "work" / name
-    root.mkdir(parents=True)
-    return root

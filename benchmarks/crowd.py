@@ -6,7 +6,6 @@ number with a command, and leaves two files of its own.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from typing import Any
 
 import agentlab
 from agentlab import discovery, processes
-from agentlab.testing.scripted_model import ScriptedModel
 
-from . import vendors
+from . import scripted, vendors
 from .measure import Measure, alone, left_out
 from .vendors import KINDS, do
 
@@ -28,21 +26,13 @@ PATIENCE = 1200.0  # s until all of them are done: most of it is the start of th
 
 def run(quick: bool = False, agents: int | None = None, kinds: Sequence[str] = KINDS) -> list[Measure]:
     agents = agents or (len(kinds) if quick else AGENTS)
-    with tempfile.TemporaryDirectory(prefix="agentlab-bench-") as folder, ScriptedModel() as model:
-        place = Path(folder).resolve()
-        made = [vendors.vendor(kind, model, place / "users" / kind) for kind in kinds]
+    with scripted.house(f"[local]\nslots = {agents}\n") as house:
+        made = [house.vendor(kind) for kind in kinds]
         here = [one for one in made if not isinstance(one, str)]
         missing = [left_out(f"{agents} agents at once", "", one) for one in made if isinstance(one, str)]
         if not here:
             return missing
-        (place / "home").mkdir(0o700)
-        (place / "home" / "config.toml").write_text(f"[local]\nslots = {agents}\n")
-        lab = agentlab.connect(place / "home")
-        try:
-            return [*_crowd(lab, [here[n % len(here)] for n in range(agents)], place), *missing]
-        finally:
-            lab.close()
-            discovery.stop(place / "home", force=True)
+        return [*_crowd(house.lab, [here[n % len(here)] for n in range(agents)], house.place), *missing]
 
 
 def _crowd(lab: agentlab.Lab, programs: Sequence[vendors.Vendor], place: Path) -> list[Measure]:

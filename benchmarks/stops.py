@@ -9,25 +9,24 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import agentlab
-from agentlab import discovery, processes
+from agentlab import processes
 from agentlab.core.rows import ENDED
 from agentlab.testing import fake_acp
-from agentlab.testing.scripted_model import ScriptedModel
 
-from . import vendors
-from .boundary import PATIENCE, workspace
+from . import scripted, vendors
 from .measure import Measure, alone, left_out
+from .scripted import House
 from .vendors import do
 
 TIMES = 100
 TARGET = 3.0  # s
+PATIENCE = 120.0  # s that one of them may take
 KINDS = ("script", "python", "cli", "acp", *vendors.KINDS)
 CHILDREN = 3
 
@@ -40,21 +39,14 @@ Spawn = Callable[[Path, str], agentlab.AgentHandle]
 def run(quick: bool = False, kinds: Sequence[str] = KINDS, times: int | None = None) -> list[Measure]:
     times = times or (1 if quick else TIMES)
     measures: list[Measure] = []
-    with tempfile.TemporaryDirectory(prefix="agentlab-bench-") as folder, ScriptedModel() as model:
-        place = Path(folder).resolve()
-        lab = agentlab.connect(place / "home")
-        try:
-            for kind in kinds:
-                spawn = _spawner(lab, kind, model, place)
-                if isinstance(spawn, str):
-                    measures.append(left_out(f"{kind}: stopped until gone", "", spawn))
-                    continue
-                measures += _measures(
-                    kind, [_stop(spawn, workspace(place, f"{kind}-{number}")) for number in range(times)]
-                )
-        finally:
-            lab.close()
-            discovery.stop(place / "home", force=True)
+    with scripted.house() as house:
+        for kind in kinds:
+            spawn = _spawner(house, kind)
+            if isinstance(spawn, str):
+                measures.append(left_out(f"{kind}: stopped until gone", "", spawn))
+                continue
+            taken = [_stop(spawn, house.workspace(f"{kind}-{number}")) for number in range(times)]
+            measures += _measures(kind, taken)
     return measures
 
 
@@ -111,9 +103,9 @@ while True:
 """
 
 
-def _spawner(lab: agentlab.Lab, kind: str, model: ScriptedModel, place: Path) -> Spawn | str:
+def _spawner(house: House, kind: str) -> Spawn | str:
     def spawn(root: Path, task: Any, **spec: Any) -> agentlab.AgentHandle:
-        return lab.spawn(kind, task, workdir=root, **spec)
+        return house.lab.spawn(kind, task, workdir=root, **spec)
 
     def argv(command: str) -> list[str]:
         return ["sh", "-c", command]
@@ -124,7 +116,7 @@ def _spawner(lab: agentlab.Lab, kind: str, model: ScriptedModel, place: Path) ->
         case "python":
             return lambda root, command: spawn(root, f"tools.run({argv(command)!r})")
         case "cli":
-            program = place / "terminal.py"
+            program = house.place / "terminal.py"
             program.write_text(_TERMINAL)
             options = {"command": [sys.executable, "-u", str(program)], "ready": "^you> $"}
             return lambda root, command: spawn(root, command, boundary="native", options=options)
@@ -133,7 +125,7 @@ def _spawner(lab: agentlab.Lab, kind: str, model: ScriptedModel, place: Path) ->
             return lambda root, command: spawn(
                 root, json.dumps([{"call": ["run", {"argv": argv(command)}]}]), options=options
             )
-    vendor = vendors.vendor(kind, model, place / "users" / kind)
+    vendor = house.vendor(kind)
     if isinstance(vendor, str):
         return vendor
     return lambda root, command: spawn(root, do({"shell": command}, {"say": "never"}), **vendor.spec)

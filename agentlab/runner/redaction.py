@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -33,23 +34,32 @@ class Redactor:
                     names.setdefault(form, name)
         self._marks = {form: f"[redacted:{name}]" for form, name in names.items()}
         self._byte_marks = {form.encode(): mark.encode() for form, mark in self._marks.items()}
-        longest_first = sorted(self._marks, key=len, reverse=True)
-        self._text = re.compile("|".join(map(re.escape, longest_first))) if names else None
-        self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in longest_first)) if names else None
+
+    @cached_property
+    def _text(self) -> re.Pattern[str]:
+        """Made when there is something to replace: it takes as long as a start has in all, and most agents never need it."""
+        return re.compile("|".join(map(re.escape, sorted(self._marks, key=len, reverse=True))))
+
+    @cached_property
+    def _bytes(self) -> re.Pattern[bytes]:
+        return re.compile(b"|".join(map(re.escape, sorted(self._byte_marks, key=len, reverse=True))))
 
     def text(self, text: str) -> str:
-        if self._text:
+        if any(form in text for form in self._marks):
             text = self._text.sub(lambda found: self._marks[found[0]], text)
         return token_patterns.text(text)
 
     def data(self, data: bytes) -> bytes:
-        if self._bytes:
+        if self._any_in(data):
             data = self._bytes.sub(lambda found: self._byte_marks[found[0]], data)
         return token_patterns.data(data)
 
     def found_in(self, data: bytes) -> bool:
         """False: there is nothing to replace. msgpack keeps strings as they are, so this may be asked of it."""
-        return (self._bytes is not None and self._bytes.search(data) is not None) or token_patterns.perhaps_in(data)
+        return self._any_in(data) or token_patterns.perhaps_in(data)
+
+    def _any_in(self, data: bytes) -> bool:
+        return any(form in data for form in self._byte_marks)
 
     def settled(self, data: bytes) -> int:
         """How many bytes of a stream's piece can be recorded now: a secret may begin in the rest, and go on in the next piece."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def preload(home: Path) -> None:
             continue  # whoever needs it will say what is missing
     with contextlib.suppress(ImportError, OSError):
         model_proxy.preload()
+    gc.collect()
+    gc.freeze()  # it is all to be kept: a later collection does not look through it once more, which takes as long as a start
 
 
 def become(launch: Launch) -> None:

@@ -30,8 +30,9 @@ class Tree:
         await asyncio.to_thread(processes.freeze, self.processes())
 
     async def thaw(self) -> None:
-        self._frozen = False
-        await self.wake()
+        if self._frozen:
+            self._frozen = False
+            await self.wake()
 
     async def wake(self) -> None:
         """For as long as it has something to do for us, until `rest`."""

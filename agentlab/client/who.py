@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 
+from .text import line
+
 
 def host_name() -> str:
     """The machine whose disk holds a workspace, as every part of agentlab on it calls it: its node name.
@@ -18,6 +20,12 @@ def host_name() -> str:
 
 
 def user_name() -> str:
+    """The name that the log keeps of who uses this process: JupyterHub's where it started the server that this belongs to.
+
+    The system's user is often the same for everybody there, and what a person began in a notebook is theirs in the sidebar too.
+    """
+    if hubs := line(os.environ.get("JUPYTERHUB_USER", ""), 64):
+        return hubs
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's uid without a name

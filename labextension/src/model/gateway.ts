@@ -2,7 +2,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { IGateway } from '../tokens';
-import { GatewayError, noExtension, problemOf, unreachable } from './problems';
+import { GatewayError, noExtension, notLoggedIn, problemOf, unreachable } from './problems';
 import type { JSONish } from './wire';
 
 /** Where the server extension answers, below the base url of the Jupyter server. */
@@ -74,6 +74,9 @@ export class Gateway implements IGateway {
     this._answered(response.headers.get('date'));
     if (!response.ok) {
       throw new GatewayError(problemOf(response.status, await response.text()), response.status);
+    }
+    if (response.redirected && !response.url.startsWith(this._settings.baseUrl)) {
+      throw new GatewayError(notLoggedIn('The Jupyter server sent this page to a login.'), 403);
     }
     return response;
   }

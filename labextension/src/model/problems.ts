@@ -32,6 +32,11 @@ export function noExtension(): IProblem {
   };
 }
 
+/** The way to the server leads to a login. */
+export function notLoggedIn(message: string): IProblem {
+  return { code: 'NotLoggedIn', message, next: 'Load the page again to log in anew.' };
+}
+
 /** What an answer other than 2xx means. `text`: its body. */
 export function problemOf(status: number, text: string): IProblem {
   const body = parsed(text);
@@ -46,7 +51,13 @@ export function problemOf(status: number, text: string): IProblem {
       return noExtension();
     case 401:
     case 403:
-      return { code: 'NotLoggedIn', message: `The Jupyter server refused this: ${message}`, next: 'Load the page again to log in anew.' };
+      return notLoggedIn(`The Jupyter server refused this: ${message}`);
+    case 424: // JupyterHub answers for a server of a user that is not there
+      return {
+        code: 'ServerStopped',
+        message: 'JupyterHub has stopped this Jupyter server.',
+        next: 'Start it again (File > Hub Control Panel) and load this page again. Agents go on without it as long as their machine does.'
+      };
     case 502:
     case 503:
     case 504:

@@ -67,6 +67,20 @@ test('a login that is over says so', async () => {
   expect((await problem(way.request('GET', 'status'))).next).toContain('log in');
 });
 
+test('a page of a login in place of an answer is no missing extension', async () => {
+  const login = new Response('<!doctype html>', { status: 200 });
+  Object.defineProperties(login, { redirected: { value: true }, url: { value: 'http://hub.example/hub/login?next=x' } });
+  const { gateway: way } = gateway(async () => login);
+  expect((await problem(way.request('GET', 'status'))).code).toBe('NotLoggedIn');
+});
+
+test('a server that a hub has stopped says so, whatever the hub shows', async () => {
+  for (const body of ['<!doctype html>', JSON.stringify({ message: 'JupyterHub server no longer running' })]) {
+    const { gateway: way } = gateway(async () => new Response(body, { status: 424 }));
+    expect(await problem(way.request('GET', 'status'))).toMatchObject({ code: 'ServerStopped', next: expect.stringContaining('Hub Control Panel') });
+  }
+});
+
 test('a server that is gone says so', async () => {
   const { gateway: way } = gateway(() => Promise.reject(new TypeError('Failed to fetch')));
   expect((await problem(way.request('GET', 'status'))).code).toBe('Unreachable');

@@ -121,7 +121,7 @@ class AgentHandle:
 
     @property
     def sandbox(self) -> str:
-        """What its commands run in, and its program where an ACP agent keeps its own tools: bubblewrap | landlock | none; '' until
+        """What its commands run in, and its program where that keeps tools of its own: bubblewrap | landlock | none; '' until
         its runner has said."""
         return str(self.row().get("sandbox") or "")
 

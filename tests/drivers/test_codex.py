@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from asking import sandbox
 
+from agentlab.config import Network
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
 from agentlab.runner.drivers import codex_setup
 from agentlab.runner.gate import Verdict
@@ -214,6 +216,32 @@ class TestNativeCodex(TestCodex):
         assert (await turn).output == "ran"
         assert "42000042" in bench.said(1)
         assert list(bench.root.iterdir()) == []
+
+    @pytest.mark.parametrize(("rung", "network"), [("bubblewrap", "model"), ("landlock", "all")])
+    async def test_in_the_sandbox_nothing_that_it_runs_reaches_further_than_the_workspace(
+        self, bench: DriverBench, rung: str, network: Network
+    ) -> None:
+        """Although it was approved, and Codex itself would run it without a sandbox where its own stops it."""
+        bench.sandbox, bench.network = sandbox(rung, bench.base / "lab", network), network
+        (bench.base / "lab" / "secret").write_text("the secret")
+        (bench.root / "try.sh").write_text(
+            f"cat {bench.base}/lab/secret; echo 1 > {bench.base}/outside; echo tried $((6*7*1000001))\n"
+        )
+        driver = await bench.started()
+        await self.answered(bench, YES, YES)
+        turn = await driver.prompt(do(command("sh try.sh"), {"write": ["ours.txt", "x"]}, {"say": "ran"}))
+        assert turn.output == "ran"
+        assert "tried 42000042" in bench.said(1) and "the secret" not in bench.said(1)
+        assert not (bench.base / "outside").exists()
+        assert (bench.root / "ours.txt").read_text() == "x"
+
+    @pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
+    async def test_a_change_is_made_in_the_sandbox_as_without(self, bench: DriverBench, rung: str) -> None:
+        bench.sandbox = sandbox(rung, bench.base / "lab", "all")
+        driver = await bench.started()
+        await self.answered(bench, YES)
+        assert (await driver.prompt(do(ADD, {"say": "changed"}))).output == "changed"
+        assert (bench.root / "new.txt").read_text() == "one\n"
 
     # --- ends ----------------------------------------------------------------------------------------------------
 

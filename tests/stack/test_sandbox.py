@@ -16,6 +16,8 @@ from agentlab.sandbox import probe_bubblewrap, probe_landlock
 from agentlab.testing import fake_acp
 from agentlab.testing.scripted_model import ScriptedModel
 
+from .vendors import KINDS, do, vendor
+
 WRITES = [{"run": ["sh", "-c", "echo 1 > out.txt"], "writes": ["out.txt"]}]
 
 
@@ -161,3 +163,20 @@ def test_a_program_that_keeps_its_own_tools_reaches_its_model_and_the_workspace_
         result = refused.wait(120)
         assert result.status == "failed"
         assert "nobody here knows where the model" in result.error
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.values != ("claude",)])
+@pytest.mark.timeout(240)
+def test_a_vendor_s_program_with_its_own_tools_has_its_model_and_ours_in_the_sandbox(
+    home: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str
+) -> None:
+    needs(probe_bubblewrap)
+    settings(home, 'mode = "bubblewrap"\nnetwork = "model"')
+    one = vendor(kind, model, tmp_path / "user")
+    steps = do(one.call("write", path="a.txt", data="by our tool"), {"say": "written"})
+    with agentlab.connect(home) as lab:
+        agent = lab.spawn(kind, steps, workdir=work, boundary="native", **one.spec)
+        assert agent.wait(200).check().output == "written"
+        assert (work / "a.txt").read_text() == "by our tool"
+        assert (agent.boundary, agent.sandbox) == ("native", "bubblewrap")
+        assert set(agent.run.exchanges()["status"]) == {"ok"}

@@ -33,8 +33,9 @@ class Setup:
     title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
     told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
-    leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. asks: it can do nothing
-    without a model beyond this machine. own: variables that go before those of its sandbox.
+    leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. reads: what it has
+    to read of agentlab's home. asks: it can do nothing without a model beyond this machine. own: variables that go before those
+    of its sandbox.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Setup:
     model: str | None = None
     leaves: bool = True
     opens: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
     asks: bool = False
     own: Mapping[str, str] = field(default_factory=dict)
 

@@ -22,9 +22,10 @@ from .base import Context
 def boxed(context: Context, sandbox: Sandbox, setup: Setup) -> Setup:
     """What to start instead. Raises Unavailable: it cannot have the network that the settings leave to it."""
     door = _door(context, setup)
+    shown = (context.private / "mcp", *setup.reads, *((door.place.parent,) if door else ()))
     box = sandbox.placed(context.tools.scratch, setup.env).around(
         opened=[path.resolve() for path in setup.opens if path.exists()],
-        shown=[path.resolve() for path in (context.private / "mcp", door and door.place.parent) if path],
+        shown=[path.resolve() for path in shown if path.exists()],
         seen=[Path(proxy.__file__).parent, *_named(setup)],
         door=door,
     )

@@ -16,8 +16,10 @@ from agentlab.errors import AgentFailed, AgentlabError
 
 from . import codex_setup as setup
 from . import sharing
+from .acp_setup import Setup, write_anew
 from .answers import as_text
 from .base import Context, Turn
+from .boxed import boxed
 from .codex_failures import failure_of
 from .codex_native import ACTS, Native
 from .failures import Failure, classify, of_death, of_reason
@@ -81,14 +83,21 @@ class CodexDriver:
         env = {**context.env, **told, "CODEX_HOME": str(home)}
         native = self._native is not None
         models = setup.bare(await setup.catalogue(cli, context.shared, env), spec.model, native=native)
-        (home / "models.json").write_bytes(models)
+        write_anew(home / "models.json", models.decode())
         config = setup.config(
             options, context.env, home / "models.json", context.root, native=native, models=context.models
         )
         env = context.models.environment(env) if context.models else env
-        (home / "config.toml").write_text(config)
+        write_anew(home / "config.toml", config)
+        start = Setup(
+            title="Codex", name="codex", argv=(str(cli), "app-server"), cwd=context.root, env=env, login=setup.LOGIN,
+            opens=(home, context.shared / "sessions", user / "auth.json"), asks=True,
+            reads=(pattern,) if pattern else (),
+        )  # fmt: skip
+        if native and context.sandbox is not None:
+            start = boxed(context, context.sandbox, start)
         program = self._program = await Program.start(
-            context, self._tree, [str(cli), "app-server"], env, self._answer, self._notice
+            context, self._tree, start.argv, start.env, self._answer, self._notice
         )
         self._watcher = asyncio.create_task(self._watch(program), name=f"codex {context.agent}")
         try:

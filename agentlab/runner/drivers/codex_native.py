@@ -2,8 +2,8 @@
 
 Codex asks before it changes a file or runs a command. A change goes ahead when it was approved *and* its files are held,
 for as long as it lasts; whatever goes wrong on the way refuses it. A command runs in Codex's sandbox, which can only
-read; but where that stops a command that was approved, Codex runs it again without. So once an act has ended it is
-looked at what was written: files that were not held are put back.
+read; but where that stops a command that was approved, Codex runs it again without: in ours alone, where there is one
+(`boxed`). So once an act has ended it is looked at what was written: files that were not held are put back.
 """
 
 from __future__ import annotations

@@ -12,13 +12,16 @@ from .events import JSON, AgentSpec
 NO_RESUME: Final = {
     "gemini": "Gemini CLI announces that it loads sessions, and then finds none of them. Spawn it without resume and with a "
     "task that says what was done, or keep it for follow-ups (keep, `send`)",
+    "script": "it has none. Spawn it with the steps that are left",
+    "python": "it has none. Spawn it with the code that is left",
+    "cli": "nobody knows the sessions of a program in a terminal. Name its own option for that in its command",
 }
 """Kinds whose sessions cannot be gone on in by another process: why, and what to do instead."""
 
-NO_COST: Final = frozenset({"codex", "gemini", "cli"})
+NO_COST: Final = frozenset({"codex", "gemini", "cli", "script", "python"})
 """Kinds that never tell what they cost."""
 
-NO_TOKENS: Final = frozenset({"cli"})
+NO_TOKENS: Final = frozenset({"cli", "script", "python"})
 """Kinds that never tell how many tokens they use."""
 
 BOUNDARIES: Final[Mapping[str, frozenset[str]]] = {

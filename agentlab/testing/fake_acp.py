@@ -10,6 +10,7 @@ The prompt is a JSON list of steps, taken one after the other:
                                       writes besides; linger: s that it goes on afterwards
     {"act": {...}}                    the same without asking
     {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}  {"fail": text}
+Where FAKE_ACP_HEARD names a file, what its calls were answered is written there, a JSON text a line.
 It imports the standard library only, so that it starts at once.
 """
 
@@ -146,6 +147,9 @@ class Agent:
         self._update({"sessionUpdate": "tool_call", **call, "status": "in_progress", "rawInput": args})
         assert self._tools is not None
         result = self._tools.call(name, args)
+        if heard := os.environ.get("FAKE_ACP_HEARD"):
+            with Path(heard).open("a") as file:
+                file.write(json.dumps("".join(part.get("text", "") for part in result["content"])) + "\n")
         status = "failed" if result["isError"] else "completed"
         content = [{"type": "content", "content": part} for part in result["content"]]
         self._update({"sessionUpdate": "tool_call_update", **call, "status": status, "content": content})

@@ -344,7 +344,7 @@ def test_every_agent_is_in_the_log_with_all_that_is_needed_to_start_it_again(wor
 
 def in_session(world: World, name: str, session: str, *bodies: Any, **spec: Any) -> c.Hired:
     """An agent that was in a session of its vendor, reported this, and has ended; what its runner was told."""
-    key = world.agent(name, **spec)
+    key = world.agent(name, kind="codex", **spec)
     hired = world.do(c.Ready(agent=key, pid=1), c.Hired)
     world.do(report(key, *bodies))
     world.do(c.Status(agent=key, status="running", vendor_session=session))
@@ -380,6 +380,11 @@ def test_of_a_session_that_nobody_here_has_seen_nothing_is_known(world: World) -
         ("codex", {"budget": Budget(cost=1.0)}, "Use max_tokens or max_time instead"),
         ("cli", {"budget": Budget(cost=1.0)}, "Use max_time instead"),
         ("cli", {"budget": Budget(tokens=1)}, "Use max_time instead"),
+        ("script", {"resume": "s"}, "A script agent cannot resume a session: it has none. Spawn it with the steps"),
+        ("python", {"resume": "s"}, "it has none. Spawn it with the code"),
+        ("cli", {"resume": "s"}, "Name its own option for that in its command"),
+        ("script", {"budget": Budget(tokens=1)}, "Use max_time instead"),
+        ("python", {"budget": Budget(cost=1.0)}, "Use max_time instead"),
     ],
 )
 def test_what_an_agent_cannot_be_held_to_is_refused_before_it_is_made(

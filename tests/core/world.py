@@ -73,9 +73,9 @@ class World:
         self.do(c.StartRun(run_id=run_id, root=root, host=host, **{"name": run_id, **options}), c.Opened)
         return run_id
 
-    def agent(self, name: str, run: str = "r", **spec: Any) -> str:
+    def agent(self, name: str, run: str = "r", kind: str = "script", **spec: Any) -> str:
         """A running agent."""
-        key = self.do(c.Spawn(run_id=run, spec=AgentSpec(kind="script", name=name, **spec)), c.Spawned).agent
+        key = self.do(c.Spawn(run_id=run, spec=AgentSpec(kind=kind, name=name, **spec)), c.Spawned).agent
         self.do(c.Dispatch(agent=key, runtime_id="local"))
         self.do(c.Ready(agent=key, pid=1), c.Hired)
         return key

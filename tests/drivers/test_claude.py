@@ -11,7 +11,7 @@ import pytest
 
 from agentlab.core.events import Error, Guard, ToolCall
 from agentlab.errors import BadRequest, Unavailable
-from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, DriverSuite, do
+from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, VendorSuite, do
 from agentlab.testing.scripted_model import CACHED, INPUT
 
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(90)]
@@ -22,12 +22,12 @@ def _whole(line: bytes) -> bool:
     return not line.startswith(b"{") and line.isascii()
 
 
-class TestClaude(DriverSuite):
+class TestClaude(VendorSuite):
     kind = "claude"
     model = "claude-sonnet-4-5"
     login = "claude auth login"
     costs = True
-    noise = tuple(line for line in DriverSuite.noise if _whole(line))
+    noise = tuple(line for line in VendorSuite.noise if _whole(line))
     own: ClassVar[tuple[dict[str, Any], ...]] = (
         {"tool": "Write", "args": {"file_path": "{root}/sneaky.txt", "content": "x"}},
         {"tool": "Bash", "args": {"command": "touch {root}/sneaky", "description": "scripted"}},

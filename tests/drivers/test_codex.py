@@ -16,14 +16,14 @@ from agentlab.config import Network
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
 from agentlab.runner.drivers import codex_setup
 from agentlab.runner.gate import Verdict
-from agentlab.testing.driver_suite import DriverBench, DriverSuite, do, until
+from agentlab.testing.driver_suite import DriverBench, VendorSuite, do, until
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(45)]
 
 PATCH = "*** Begin Patch\n*** Add File: sneaky.txt\n+x\n*** End Patch"
 
 
-class TestCodex(DriverSuite):
+class TestCodex(VendorSuite):
     kind = "codex"
     model = "gpt-5.5"
     login = "codex login"

@@ -14,13 +14,13 @@ from agentlab.core.events import ModelCall
 from agentlab.errors import AgentFailed
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.opencode import OpencodeDriver, alone, database
-from agentlab.testing.driver_suite import DriverBench, DriverSuite, do
+from agentlab.testing.driver_suite import DriverBench, VendorSuite, do
 from agentlab.testing.scripted_model import CACHED, INPUT, OUTPUT
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
 
 
-class TestOpencode(Asking, DriverSuite):
+class TestOpencode(Asking, VendorSuite):
     kind = "opencode"
     model = "scripted/scripted"
     login = "opencode auth login"

@@ -237,6 +237,12 @@ def test_what_a_screen_shows_is_judged(tail: str, silent: float, look: Look) -> 
     assert judge(Rules(), tail, silent) is look
 
 
+def test_half_of_a_wide_character_that_was_written_over_breaks_nothing() -> None:
+    screen = Screen(5, 20)
+    screen.feed("      \u3000\r       ".encode())
+    assert screen.lines == [""]
+
+
 def test_with_a_pattern_only_that_is_ready() -> None:
     rules = Rules(ready=re.compile("^you> $"))
     assert judge(rules, "thinking", 60.0) is Look.BUSY
@@ -264,3 +270,25 @@ def test_several_lines_are_pasted_where_the_program_takes_that() -> None:
     assert screen.typed("a\nb") == b"a\rb\r"
     screen.feed(b"\x1b[?2004h")
     assert screen.typed("a\nb") == b"\x1b[200~a\nb\x1b[201~\r"
+
+
+def test_of_a_line_that_fills_the_screen_no_more_is_drawn_however_it_comes() -> None:
+    whole, pieces = Screen(5, 20), Screen(5, 20)
+    line = b"x" * 5_000_000
+    whole.feed(line + b"\r\nyou> ")
+    for start in range(0, len(line), 65536):
+        pieces.feed(line[start : start + 65536])
+    pieces.feed(b"\r\nyou> ")
+    assert whole.transcript == pieces.transcript == ["x" * 20] * 5 + ["you>"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("ab\n\x1b", max_size=9), max_size=12))
+def test_what_fits_the_screen_is_drawn_whole(pieces: list[str]) -> None:
+    """In pieces as at once."""
+    one, many = Screen(10, 20), Screen(10, 20)
+    text = "".join(pieces)
+    one.feed(text.replace("\n", "\r\n").encode())
+    for piece in pieces:
+        many.feed(piece.replace("\n", "\r\n").encode())
+    assert one.transcript == many.transcript

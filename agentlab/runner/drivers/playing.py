@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from agentlab.errors import BadRequest
+
 from .base import Turn
 
 
@@ -16,7 +18,11 @@ class Playing:
         self._task: asyncio.Task[Turn] | None = None
 
     async def play(self, turn: Coroutine[Any, Any, Turn]) -> Turn:
-        """To its end; cancelled, when it was by `interrupt`. Cancelling this waits until it has ended."""
+        """To its end; cancelled, when it was by `interrupt`. Cancelling this waits until it has ended. Raises BadRequest: there
+        is one already."""
+        if self._task is not None:
+            turn.close()
+            raise BadRequest("This agent is in the middle of a turn. Interrupt it, or wait for its end.")
         self._task = asyncio.ensure_future(turn)
         try:
             return await asyncio.shield(self._task)

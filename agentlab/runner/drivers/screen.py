@@ -12,6 +12,8 @@ from pyte import modes
 
 ROWS, COLUMNS = 40, 120
 KEPT = 5000  # lines that have left the screen
+_TEXT = re.compile(rb"[^\x00-\x1f\x7f]+")  # without line breaks, and without what moves the cursor
+_BREAK = re.compile(rb"[\x00-\x1f\x7f]")
 _PASTE = 2004 << 5  # the private mode in which a pasted text may have line breaks, as pyte counts it
 
 SECRET = re.compile(r"\b(password|passphrase|api key|access token|secret)\b[^\n]*[:?]\s*$", re.IGNORECASE)
@@ -65,14 +67,24 @@ class Screen:
         self._screen: Any = pyte.HistoryScreen(columns, rows, history=KEPT, ratio=0.5)
         self._screen.set_mode(modes.LNM)
         self._stream = pyte.ByteStream(self._screen)
+        self._full = rows * columns
+        self._run = 0  # bytes of text since the last control character
 
     def feed(self, data: bytes) -> None:
-        self._stream.feed(data)
+        """Of text without a break only as much is drawn as fills the screen: ten megabytes of it would take minutes."""
+        self._stream.feed(_TEXT.sub(self._cut, data))
+        broken = _BREAK.search(data[::-1])
+        self._run = broken.start() if broken else self._run + len(data)
+
+    def _cut(self, text: re.Match[bytes]) -> bytes:
+        before = self._run if text.start() == 0 else 0
+        return text[0][: max(0, self._full - before)]
 
     @property
     def lines(self) -> list[str]:
         """What is on the screen, without the blanks to its right and below."""
-        return "\n".join(line.rstrip() for line in self._screen.display).rstrip("\n").split("\n")
+        rows = (self._text(self._screen.buffer[y]) for y in range(self._screen.lines))
+        return "\n".join(rows).rstrip("\n").split("\n")
 
     @property
     def tail(self) -> str:
@@ -87,9 +99,11 @@ class Screen:
     @property
     def transcript(self) -> list[str]:
         """All lines that there ever were, as far as they are kept, those on the screen last."""
-        columns = self._screen.columns
-        gone = ["".join(row[x].data for x in range(columns)).rstrip() for row in self._screen.history.top]
-        return [*gone, *self.lines]
+        return [*(self._text(row) for row in self._screen.history.top), *self.lines]
+
+    def _text(self, row: Any) -> str:
+        """pyte's own `display` fails on half of a wide character that was written over."""
+        return "".join(row[x].data for x in range(self._screen.columns)).rstrip()
 
     def typed(self, text: str) -> bytes:
         """The keys for a text and Enter. Several lines are pasted as one where the program can take that."""

@@ -1,0 +1,70 @@
+"""The driver of any ACP agent keeps the promises of all drivers, with an agent that has no model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlab.core.events import JSON, ModelCall, ToolCall
+from agentlab.runner.drivers.base import Driver, Turn
+from agentlab.testing import fake_acp, meddler
+from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step
+
+pytest.importorskip("acp")
+pytestmark = pytest.mark.timeout(120)
+
+
+class TestAnyAcp(DriverSuite):
+    kind = "acp"
+    option = "command"
+    resumes = False
+
+    def options(self) -> dict[str, Any]:
+        return {"command": [sys.executable, fake_acp.__file__], "builtins_off": []}
+
+    def env(self, bench: DriverBench) -> dict[str, str]:
+        return {"FAKE_ACP_HEARD": str(bench.base / "heard")}
+
+    def task(self, *steps: Step) -> JSON:
+        return json.dumps([part for step in steps for part in _parts(step)])
+
+    def heard(self, bench: DriverBench, number: int) -> str:
+        return str(json.loads((bench.base / "heard").read_text().splitlines()[number]))
+
+    def check_call(self, bench: DriverBench, call: ToolCall) -> None:
+        assert call.call.startswith("fake-call-"), "the vendor's id is the call's"
+
+    def check_usage(self, turn: Turn, answers: int) -> None:
+        assert (turn.usage["in"], turn.usage["out"]) == (10, 5), "of each turn, as it tells"
+
+    def check_calls_of_its_model(self, bench: DriverBench) -> None:
+        assert sum(entry.tok_out or 0 for entry in bench.gate.entries if isinstance(entry.body, ModelCall)) == 10
+
+    async def disturbed(
+        self, bench: DriverBench, *after: Step, noise: tuple[bytes, ...] = (), end: int | None = None
+    ) -> tuple[Driver, Turn]:
+        real = bench.base / "fake-agent"
+        real.write_text(f"#!/bin/sh\nexec {sys.executable} {fake_acp.__file__}\n")
+        real.chmod(0o755)
+        driver = await bench.meddled(Path(real), noise=noise, end=end)
+        turn = await driver.prompt(self.task({"write": ["a.txt", "x"]}, {"think": meddler.WORD}, *after))
+        assert meddler.meddled(bench.base / "meddler")
+        return driver, turn
+
+
+def _parts(step: Step) -> list[dict[str, Any]]:
+    match step:
+        case {"write": [path, text]}:
+            return [{"call": ["write", {"path": path, "data": text}]}]
+        case {"read": path}:
+            return [{"call": ["read", {"path": path}]}]
+        case {"shell": text}:
+            return [{"call": ["run", {"command": text}]}]
+        case {"say": text, "delay": seconds}:
+            return [{"sleep": seconds}, {"say": text}]
+        case _:
+            return [step]

@@ -41,7 +41,13 @@ class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     instructions: str = ""
     boundary: str | None = None
     priority: str = "normal"
+    tools: tuple[str, ...] | None = None
+    permissions: tuple[str, ...] = ()
     runtime: str | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
+    max_time: float | None = None
+    wait_limits: bool = False
     keep: bool = False
     options: dict[str, JSON] = {}
 

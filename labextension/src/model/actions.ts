@@ -19,9 +19,26 @@ export interface ISpawn {
   readonly run?: string;
   readonly name?: string;
   readonly claims?: readonly string[];
+  readonly claims_mode?: string;
   readonly model?: string;
   readonly boundary?: string;
   readonly priority?: string;
+  /** Of its kind's driver. */
+  readonly options?: { readonly [name: string]: string };
+  /** Those that it may use; all where nothing is said. */
+  readonly tools?: readonly string[];
+  /** Rules that answer its requests. */
+  readonly permissions?: readonly string[];
+  readonly instructions?: string;
+  readonly max_tokens?: number;
+  /** USD. */
+  readonly max_cost?: number;
+  /** s at work. */
+  readonly max_time?: number;
+  /** It stays for follow-ups. */
+  readonly keep?: boolean;
+  /** It waits for a limit to reset. */
+  readonly wait_limits?: boolean;
 }
 
 /** Everything that is asked of the plane from here. Each raises `GatewayError`. */

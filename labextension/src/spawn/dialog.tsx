@@ -10,7 +10,8 @@ import { problemIn } from '../model/problems';
 import type { IProblem } from '../model/wire';
 import { kinds } from '../rows/runtimes';
 import type { IAgentlab } from '../tokens';
-import { SpawnForm, missing, spawnOf, type IDraft } from './form';
+import { EMPTY, missing, ofKind, spawnOf, type IDraft } from './draft';
+import { SpawnForm } from './form';
 
 /** What the dialog needs. `cwd`: the folder that is looked at, relative to the root of the server. */
 export interface ISpawnOptions {
@@ -72,10 +73,7 @@ export class SpawnBody extends ReactWidget {
     super();
     const found = this._kinds();
     const usable = found.find(one => one.ok && one.kind === 'claude') ?? found.find(one => one.ok) ?? found[0];
-    this.draft = {
-      kind: usable?.kind ?? '', name: '', task: '', run: '', workdir: folder(_options.cwd ?? ''), claims: '', model: '',
-      boundary: 'tools', priority: 'normal', ...kept
-    };
+    this.draft = { ...ofKind(EMPTY, usable?.kind ?? ''), workdir: folder(_options.cwd ?? ''), ...kept };
   }
 
   /** True: the agent is spawned. */

@@ -67,8 +67,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(base: Path, home: Path, *, settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """A server with nothing of the machine's Jupyter. settings: overrides of JupyterLab, as file of its plugin's name to JSON."""
+def serve(
+    base: Path, home: Path, *, settings: dict[str, str] | None = None, packages: Path | None = None
+) -> Iterator[Server]:
+    """A server with nothing of the machine's Jupyter. settings: overrides of JupyterLab, as file of its plugin's name to JSON.
+    packages: a folder with packages that are installed for it alone."""
     files = base / "files"
     files.mkdir(parents=True, exist_ok=True)
     share = base / "share" / "labextensions"
@@ -86,6 +89,7 @@ def serve(base: Path, home: Path, *, settings: dict[str, str] | None = None) -> 
         "JUPYTER_PATH": str(base / "share"), "JUPYTERLAB_SETTINGS_DIR": str(base / "config" / "lab" / "user-settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces"), "AGENTLAB_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "JUPYTER_TOKEN": TOKEN,
+        **({"PYTHONPATH": str(packages)} if packages else {}),
     }  # fmt: skip
     port = free_port()
     argv = [
@@ -185,10 +189,13 @@ class Lab:
     def console(self) -> Locator:
         return self.page.locator(".jp-agentlab-console:visible")
 
+    def theme(self, name: str) -> None:
+        """A theme of the Settings menu, by the command behind it."""
+        self.run("apputils:change-theme", {"theme": name})
+        self.page.locator(f'body[data-jp-theme-name="{name}"]').wait_for(state="attached")
+
     def dark(self) -> None:
-        """The theme of the Settings menu, by the command behind it."""
-        self.run("apputils:change-theme", {"theme": "JupyterLab Dark"})
-        self.page.locator('body[data-jp-theme-light="false"]').wait_for(state="attached")
+        self.theme("JupyterLab Dark")
 
     def run(self, command: str, args: dict[str, object] | None = None) -> None:
         """A command of JupyterLab, as the palette would. Needs `--expose-app-in-browser`."""

@@ -51,7 +51,8 @@ export class ComparisonPanel extends ReactWidget {
 
   private _call(): void {
     const [a, b] = this._consoles.map(({ store }) => line(store.name || store.run, 40)) as [string, string];
-    this.title.label = this._consoles[0].trans.__('%1 and %2', a, b);
+    const { trans } = this._consoles[0];
+    this.title.label = trans.__('%1 and %2', a, b);
     this.title.caption = `${this.title.label} (${this.runs.join(', ')})`;
   }
 

@@ -2,6 +2,7 @@ import type { IGateway } from '../tokens';
 import { NO_EXTENSION, problemIn } from '../model/problems';
 import type { IProblem } from '../model/wire';
 import type { IEvent } from '../timeline/events';
+import { words } from '../translation';
 import type { EventLog } from './log';
 
 /** Events of one request: large enough to need few, small enough that taking one in is not felt. */
@@ -36,12 +37,19 @@ const POLL = 3_000; // ms
 const SOCKETS_BEFORE_POLLING = 2;
 const POLLS_BEFORE_SOCKET = 20; // a proxy may have been mended
 
-const CUT: IProblem = { code: 'cut', message: 'The stream of this run was cut.', next: 'It is tried again by itself; what is here stays.' };
-const NO_SOCKET: IProblem = {
-  code: 'NoSocket',
-  message: `No live connection gets through; new events are asked for every ${POLL / 1000} s instead.`,
-  next: 'Something between this browser and the Jupyter server stops WebSockets: a proxy, often.'
-};
+function cut(): IProblem {
+  const { trans } = words;
+  return { code: 'cut', message: trans.__('The stream of this run was cut.'), next: trans.__('It is tried again by itself; what is here stays.') };
+}
+
+function noSocket(): IProblem {
+  const { trans } = words;
+  return {
+    code: 'NoSocket',
+    message: trans.__('No live connection gets through; new events are asked for every %1 s instead.', POLL / 1000),
+    next: trans.__('Something between this browser and the Jupyter server stops WebSockets: a proxy, often.')
+  };
+}
 
 interface IRunRow {
   readonly status?: string;
@@ -169,7 +177,8 @@ export class Loader {
         this._gateway.request<T>('GET', path, undefined, asking.signal),
         new Promise<never>((_, refuse) => {
           late = setTimeout(() => {
-            refuse(new Error(`no answer for ${limit / 1000} s`));
+            const { trans } = words;
+            refuse(new Error(trans.__('no answer for %1 s', limit / 1000)));
             stop();
           }, limit);
         })
@@ -214,7 +223,7 @@ export class Loader {
       if (socket === this._socket && !this._over.signal.aborted) {
         this._vain += proven ? 0 : 1;
         if (this._stage === 'live') {
-          this._lose(CUT);
+          this._lose(cut());
         } else {
           this._later(); // it never was live: nothing was said, so nothing is taken back
         }
@@ -275,7 +284,7 @@ export class Loader {
 
   private _poll(): void {
     this._pause = FIRST_PAUSE;
-    this._say({ name: 'polling', problem: NO_SOCKET });
+    this._say({ name: 'polling', problem: noSocket() });
     if (++this._polls >= POLLS_BEFORE_SOCKET) {
       this._polls = 0;
       this._follow();

@@ -57,7 +57,8 @@ export class ConsolePanel extends ReactWidget {
     const shown = line(name, 60);
     this.title.label = shown;
     this.title.caption = shown === this.store.run ? shown : `${shown} (${this.store.run})`;
-    this.node.setAttribute('aria-label', this._console.trans.__('Run %1', shown));
+    const { trans } = this._console;
+    this.node.setAttribute('aria-label', trans.__('Run %1', shown));
   }
 
   private _started = false;

@@ -1,6 +1,6 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Clipboard, ICommandPalette, InputDialog, MainAreaWidget, Notification, WidgetTracker } from '@jupyterlab/apputils';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { Widget } from '@lumino/widgets';
 
 import { CommandIDs } from '../commands/ids';
@@ -8,6 +8,7 @@ import { agentlabIcon } from '../icons';
 import type { IRunListing } from '../model/wire';
 import { line } from '../timeline/visible';
 import { IAgentlab } from '../tokens';
+import { bundleOf } from '../translation';
 import { codeOf } from './code';
 import type { ComparisonPanel } from './comparison';
 import type { RunStore } from './store';
@@ -22,7 +23,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
   activate: (
     app: JupyterFrontEnd, agentlab: IAgentlab, translator: ITranslator | null, restorer: ILayoutRestorer | null, palette: ICommandPalette | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('agentlab');
+    const trans = bundleOf(translator);
     const { commands, shell } = app;
     const open = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-console' });
     const compared = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-comparison' });
@@ -78,7 +79,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         return show(id, compared, () => new Panel({ runs: [a, b], gateway: agentlab.gateway, trans }));
       }
     });
-    [CommandIDs.openRun, CommandIDs.compareRuns].forEach(command => palette?.addItem({ command, category: 'agentlab' }));
+    [CommandIDs.openRun, CommandIDs.compareRuns].forEach(command => palette?.addItem({ command, category: trans.__('Agents') }));
 
     if (restorer) {
       const run = (widget: Widget) => widget.id.replace('agentlab-run-', '');
@@ -92,7 +93,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-async function chooseRun(agentlab: IAgentlab, trans: ReturnType<typeof nullTranslator.load>): Promise<string | null> {
+async function chooseRun(agentlab: IAgentlab, trans: TranslationBundle): Promise<string | null> {
   try {
     const runs = (await agentlab.gateway.request<IRunListing[]>('GET', 'api/runs?limit=200')).filter(run => run.run_id !== 'plane');
     if (!runs.length) {
@@ -109,7 +110,7 @@ async function chooseRun(agentlab: IAgentlab, trans: ReturnType<typeof nullTrans
 }
 
 /** Into the notebook that was used last, by JupyterLab's own command; where none is open, to the clipboard. */
-async function insert(app: JupyterFrontEnd, store: RunStore, trans: ReturnType<typeof nullTranslator.load>): Promise<void> {
+async function insert(app: JupyterFrontEnd, store: RunStore, trans: TranslationBundle): Promise<void> {
   const code = codeOf(store);
   const notebook = [...app.shell.widgets('main')].some(widget => widget.node.querySelector('.jp-Notebook') !== null || widget.hasClass('jp-NotebookPanel'));
   if (notebook && app.commands.hasCommand('notebook:insert-cell-below')) {

@@ -1,3 +1,4 @@
+import { words } from '../translation';
 import type { IProblem } from './wire';
 
 /** The code of a problem that no waiting cures: nothing answers for agentlab on this server. */
@@ -16,31 +17,35 @@ export class GatewayError extends Error {
 
 /** Nothing answered at all. */
 export function unreachable(detail: string): IProblem {
+  const { trans } = words;
   return {
     code: 'Unreachable',
-    message: `The Jupyter server does not answer (${detail}).`,
-    next: 'Look whether it still runs. Agents go on without it; this page tries again by itself.'
+    message: trans.__('The Jupyter server does not answer (%1).', detail),
+    next: trans.__('Look whether it still runs. Agents go on without it; this page tries again by itself.')
   };
 }
 
 /** The server answers, but not for agentlab. */
 export function noExtension(): IProblem {
+  const { trans } = words;
   return {
     code: NO_EXTENSION,
-    message: 'This Jupyter server has no agentlab.',
-    next: 'Install agentlab into the environment of the server (pip install agentlab) and start the server anew. In JupyterLite and on other static pages there are no agents.'
+    message: trans.__('This Jupyter server has no agentlab.'),
+    next: trans.__('Install agentlab into the environment of the server (pip install agentlab) and start the server anew. In JupyterLite and on other static pages there are no agents.')
   };
 }
 
 /** The way to the server leads to a login. */
 export function notLoggedIn(message: string): IProblem {
-  return { code: 'NotLoggedIn', message, next: 'Load the page again to log in anew.' };
+  const { trans } = words;
+  return { code: 'NotLoggedIn', message, next: trans.__('Load the page again to log in anew.') };
 }
 
 /** What an answer other than 2xx means. `text`: its body. */
 export function problemOf(status: number, text: string): IProblem {
+  const { trans } = words;
   const body = parsed(text);
-  const message = typeof body?.message === 'string' && body.message ? body.message : `The server answered ${status}.`;
+  const message = typeof body?.message === 'string' && body.message ? body.message : trans.__('The server answered %1.', status);
   if (typeof body?.code === 'string') {
     const next = typeof body.next === 'string' ? body.next : '';
     return { code: body.code, message, next };
@@ -51,19 +56,19 @@ export function problemOf(status: number, text: string): IProblem {
       return noExtension();
     case 401:
     case 403:
-      return notLoggedIn(`The Jupyter server refused this: ${message}`);
+      return notLoggedIn(trans.__('The Jupyter server refused this: %1', message));
     case 424: // JupyterHub answers for a server of a user that is not there
       return {
         code: 'ServerStopped',
-        message: 'JupyterHub has stopped this Jupyter server.',
-        next: 'Start it again (File > Hub Control Panel) and load this page again. Agents go on without it as long as their machine does.'
+        message: trans.__('JupyterHub has stopped this Jupyter server.'),
+        next: trans.__('Start it again (File > Hub Control Panel) and load this page again. Agents go on without it as long as their machine does.')
       };
     case 502:
     case 503:
     case 504:
-      return { code: 'Unavailable', message, next: 'It is tried again by itself.' };
+      return { code: 'Unavailable', message, next: trans.__('It is tried again by itself.') };
     default:
-      return { code: `Http${status}`, message, next: 'The log of the Jupyter server says more.' };
+      return { code: `Http${status}`, message, next: trans.__('The log of the Jupyter server says more.') };
   }
 }
 

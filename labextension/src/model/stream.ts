@@ -1,6 +1,7 @@
 import { Poll } from '@lumino/polling';
 
 import type { IGateway, Link } from '../tokens';
+import { words } from '../translation';
 import { GatewayError, NO_EXTENSION, problemIn } from './problems';
 import { isDelta } from './tables';
 import type { IDelta, IProblem, JSONish } from './wire';
@@ -106,11 +107,12 @@ export class RowStream {
     try {
       const status = await this._gateway.request<IStatus>('GET', 'status', undefined, stop.signal);
       if (!status?.ok) {
+        const { trans } = words;
         const { code, message, next } = status?.problem ?? {};
         throw new GatewayError({
           code: code ?? 'PlaneUnavailable',
-          message: message ?? 'No plane answers.',
-          next: next ?? 'It is started by the next agent that you spawn. `agentlab doctor` says what is wrong.'
+          message: message ?? trans.__('No plane answers.'),
+          next: next ?? trans.__('It is started by the next agent that you spawn. `agentlab doctor` says what is wrong.')
         });
       }
       return status;
@@ -172,7 +174,8 @@ export class RowStream {
       this._drop();
       this._unopened += opened ? 0 : 1;
       if (this._unopened >= SOCKETS_BEFORE_POLLING) {
-        this._startPolling(`closed with ${event.code}`);
+        const { trans } = words;
+        this._startPolling(trans.__('closed with %1', event.code));
       } else {
         this._say({ state: 'connecting' });
         this._later();
@@ -218,7 +221,8 @@ export class RowStream {
     if (++this._unopened >= SOCKETS_BEFORE_POLLING) {
       this._attempt++;
       this._drop();
-      this._startPolling('it was opened and stayed silent');
+      const { trans } = words;
+      this._startPolling(trans.__('it was opened and stayed silent'));
     } else {
       this.start();
     }
@@ -248,10 +252,11 @@ export class RowStream {
   }
 
   private _startPolling(why: string): void {
+    const { trans } = words;
     const problem = {
       code: 'NoSocket',
-      message: `No live connection gets through (WebSocket: ${why}); asking every ${POLL / 1000} s instead.`,
-      next: 'Something between this browser and the Jupyter server stops WebSockets: a proxy, often.'
+      message: trans.__('No live connection gets through (WebSocket: %1); asking every %2 s instead.', why, POLL / 1000),
+      next: trans.__('Something between this browser and the Jupyter server stops WebSockets: a proxy, often.')
     };
     this._poll ??= new Poll({
       name: 'agentlab:rows',

@@ -4,6 +4,8 @@
  */
 import { Timeline } from '../timeline/timeline';
 import { SpanTable, unpack } from '../timeline/spans';
+import { stateWord } from '../timeline/states';
+import { offered, plain } from '../timeline/words';
 
 /** An agent, as the kernel words it: short, safe texts. */
 interface IAgent {
@@ -66,7 +68,6 @@ const CSS = `
 .agentlab-fleet .agentlab-timeline { border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.4)); resize: vertical; overflow: hidden; }
 `;
 
-const COLUMNS = ['agent', 'kind', 'status', '', 'holds', 'used', 'time', ''];
 const LEAST = 120; // px of a timeline
 const MOST = 420;
 
@@ -80,6 +81,8 @@ function part<K extends keyof HTMLElementTagNameMap>(parent: Element, tag: K, na
 
 /** The rows of agents: a row stays the same element as long as its agent is there, so that a focused button stays focused. */
 class Fleet {
+  /** The language of the page. What the kernel says of an agent is said as the kernel words it. */
+  readonly trans = offered();
   private readonly _title: HTMLElement;
   private readonly _progress: HTMLProgressElement;
   private readonly _said: HTMLElement;
@@ -99,7 +102,9 @@ class Fleet {
     this._said.setAttribute('aria-live', 'polite');
     const table = part(part(box, 'div', 'agentlab-fleet-rows'), 'table');
     const names = part(part(table, 'thead'), 'tr');
-    COLUMNS.forEach(column => part(names, 'th', '', column).setAttribute('scope', 'col'));
+    const { trans } = this;
+    const columns = [trans.__('agent'), trans.__('kind'), trans.__('status'), '', trans.__('holds'), trans.__('used'), trans.__('time'), ''];
+    columns.forEach(column => part(names, 'th', '', column).setAttribute('scope', 'col'));
     this._body = part(table, 'tbody');
     this._more = part(box, 'div', 'agentlab-fleet-note agentlab-faint');
     this._note = part(box, 'div', 'agentlab-fleet-note agentlab-faint');
@@ -112,15 +117,16 @@ class Fleet {
 
   /** `lost`: since when nothing is heard, ms; then what may be long over is pale, says of when it is, and offers nothing. */
   show(state: IState, lost: number): void {
+    const { trans } = this;
     const { agents, ended, total, waiting } = state;
     this._title.textContent = state.title;
     this._progress.max = Math.max(total, 1);
     this._progress.value = ended;
-    this._progress.setAttribute('aria-label', 'agents that have ended');
+    this._progress.setAttribute('aria-label', trans.__('agents that have ended'));
     this._progress.hidden = total === 0;
-    const counts = `${ended} of ${total} ended${waiting ? `, ${waiting} waiting` : ''}`;
+    const counts = waiting ? trans.__('%1 of %2 ended, %3 waiting', ended, total, waiting) : trans.__('%1 of %2 ended', ended, total);
     const words = lost
-      ? `${counts}, as of ${new Date(lost).toLocaleTimeString()}: nothing is heard of them since; that is tried again by itself`
+      ? trans.__('%1, as of %2: nothing is heard of them since; that is tried again by itself', counts, new Date(lost).toLocaleTimeString())
       : counts;
     if (this._said.textContent !== words) {
       this._said.textContent = words; // screen readers say it again only when it is new
@@ -140,9 +146,10 @@ class Fleet {
   }
 
   private _line(agent: IAgent, place: number, able: boolean): void {
+    const { trans } = this;
     const known = this._rows.get(agent.key) ?? this._make(agent.key);
     const { row, cells, stop } = known;
-    const texts = [agent.name, agent.kind, `${agent.icon} ${agent.status}`, agent.what, agent.holds, agent.usage, agent.time];
+    const texts = [agent.name, agent.kind, `${agent.icon} ${this._state(agent.status)}`, agent.what, agent.holds, agent.usage, agent.time];
     texts.forEach((text, i) => {
       if (cells[i]!.textContent !== text) {
         cells[i]!.textContent = text;
@@ -150,8 +157,8 @@ class Fleet {
     });
     const now = agent.status === 'stopping';
     stop.hidden = !agent.live || !able;
-    stop.textContent = now ? 'Stop now' : 'Stop';
-    stop.title = now ? 'Kill it, without asking' : 'Ask it to stop; its locks are freed';
+    stop.textContent = now ? trans.__('Stop now') : trans.__('Stop');
+    stop.title = now ? trans.__('Kill it, without asking') : trans.__('Ask it to stop; its locks are freed');
     stop.setAttribute('aria-label', `${stop.textContent} ${agent.name}`);
     if (known.asked !== agent.status) {
       stop.disabled = false;
@@ -164,6 +171,12 @@ class Fleet {
     if (this._body.children[place] !== row) {
       this._body.insertBefore(row, this._body.children[place] ?? null);
     }
+  }
+
+  /** The kernel's word where nobody offers others: as in the picture that is saved with the cell. */
+  private _state(status: string): string {
+    const { trans } = this;
+    return trans === plain ? status : (stateWord(trans, status) ?? status);
   }
 
   private _make(key: string) {
@@ -252,7 +265,7 @@ function made(model: IModel): IShown {
     if (timeline) {
       timeline.setTable(table);
     } else {
-      timeline = new Timeline(table, { order: false });
+      timeline = new Timeline(table, { order: false, trans: offered() });
       box.insertBefore(timeline.node, fleet.end);
       timeline.node.style.height = `${Math.min(Math.max(60 + 62 * told.lanes.length, LEAST), MOST)}px`;
     }

@@ -3,7 +3,7 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { ITranslator } from '@jupyterlab/translation';
 
 import { addCommands } from '../commands';
 import { CommandIDs } from '../commands/ids';
@@ -12,6 +12,7 @@ import { DEFAULTS, settingsOf, type ISettings } from '../settings';
 import { AgentlabPanel } from '../sidebar/panel';
 import { addStatus } from '../status';
 import { IAgentlab } from '../tokens';
+import { bundleOf } from '../translation';
 import type { IHost } from '../ui/host';
 
 const ID = 'agentlab:plugin';
@@ -38,7 +39,7 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
     statusBar: IStatusBar | null,
     restorer: ILayoutRestorer | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('agentlab');
+    const trans = bundleOf(translator);
     const { commands } = app;
     const hostOf = (settings: ISettings): IHost => ({
       agentlab,

@@ -1,4 +1,5 @@
 /** Texts for people, made of texts by agents: what could be obeyed is shown, not done. As `agentlab.client.text` does it. */
+import { words } from '../translation';
 
 // eslint-disable-next-line no-control-regex
 const ANSI = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~])/g;
@@ -33,11 +34,16 @@ export function line(value: unknown, limit = 120): string {
 /** A visible text: lines are cut at `LINE` and the whole at `TEXT` characters, and say that they were. */
 export function block(value: unknown): string {
   const text = said(value);
-  const cut = text.length > TEXT ? `${text.slice(0, TEXT)}\n… ${text.length - TEXT} more characters` : text;
+  const cut = text.length > TEXT ? `${text.slice(0, TEXT)}\n… ${more(text.length - TEXT)}` : text;
   return visible(cut)
     .split('\n')
-    .map(one => (one.length > LINE ? `${one.slice(0, LINE)}… ${one.length - LINE} more characters` : one))
+    .map(one => (one.length > LINE ? `${one.slice(0, LINE)}… ${more(one.length - LINE)}` : one))
     .join('\n');
+}
+
+function more(n: number): string {
+  const { trans } = words;
+  return trans.__('%1 more characters', n);
 }
 
 function said(value: unknown): string {

@@ -149,7 +149,8 @@ export class AgentlabPanel extends SidePanel {
   }
 
   private _changed(): void {
-    const { view } = this._host.agentlab.model;
+    const { trans, agentlab } = this._host;
+    const { view } = agentlab.model;
     for (const { section, label, count } of this._sections) {
       const n = count(view);
       const title = n ? `${label} (${n})` : label;
@@ -159,7 +160,7 @@ export class AgentlabPanel extends SidePanel {
     }
     this.toggleClass('jp-mod-stale', !fresh(view));
     const old = !fresh(view) && view.asOf !== null;
-    const label = old ? this._host.trans.__('agentlab, as of %1', new Date(view.asOf!).toLocaleTimeString()) : 'agentlab';
+    const label = old ? trans.__('agentlab, as of %1', new Date(view.asOf!).toLocaleTimeString()) : 'agentlab';
     if (this.node.getAttribute('aria-label') !== label) {
       this.node.setAttribute('aria-label', label); // it is pale for those who see it
     }

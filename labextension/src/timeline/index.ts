@@ -2,5 +2,5 @@
 export { Timeline, type IPlace, type ITimelineOptions } from './timeline';
 export { SpanTable, Kind, Fate, spanOf, type ISpan } from './spans';
 export { Teller } from './teller';
-export { plain, kindNames, spanLines, type Translate } from './words';
+export { plain, kindNames, spanLines, type ITrans } from './words';
 export * from './events';

@@ -4,7 +4,7 @@ import { paint, RULER, toAxis, type IScene } from './paint';
 import { CSS } from './style';
 import { readTheme, type ITheme } from './theme';
 import { fit, pan, reveal, zoom, type IViewport } from './viewport';
-import { kindNames, plain, spanLines, type Translate } from './words';
+import { kindNames, plain, spanLines, type ITrans } from './words';
 
 /** A place in the log: on either axis. */
 export interface IPlace {
@@ -14,7 +14,7 @@ export interface IPlace {
 
 /** What a host may say and hear. */
 export interface ITimelineOptions {
-  readonly translate?: Translate;
+  readonly trans?: ITrans;
   /** A span was chosen. */
   readonly onSelect?: (seq: number) => void;
   /** The cursor was put somewhere: a seq on the axis of order, ms on that of time. */
@@ -42,7 +42,7 @@ export class Timeline {
   private readonly _legend = document.createElement('div');
   private readonly _axisButtons: HTMLButtonElement[] = [];
   private readonly _undo: (() => void)[] = [];
-  private readonly _translate: Translate;
+  private readonly _trans: ITrans;
   private _layout: Layout;
   private _axis: IAxis;
   private _viewport: IViewport = { from: 0, to: 1 };
@@ -59,7 +59,7 @@ export class Timeline {
     private _table: SpanTable,
     private readonly _options: ITimelineOptions = {}
   ) {
-    this._translate = _options.translate ?? plain;
+    this._trans = _options.trans ?? plain;
     this._layout = new Layout(_table);
     this._axis = timeAxis(_table);
     this._build();
@@ -160,7 +160,7 @@ export class Timeline {
   // --- the parts ---------------------------------------------------------------------------------------------
 
   private _build(): void {
-    const _ = this._translate;
+    const trans = this._trans;
     const { node } = this;
     node.className = 'agentlab-timeline';
     const style = document.createElement('style');
@@ -168,17 +168,17 @@ export class Timeline {
     const bar = document.createElement('div');
     bar.className = 'agentlab-timeline-bar';
     bar.setAttribute('role', 'toolbar');
-    bar.setAttribute('aria-label', _('Timeline'));
+    bar.setAttribute('aria-label', trans.__('Timeline'));
     bar.append(
-      button('−', _('Zoom out (-)'), () => this.zoom(1.6)),
-      button('+', _('Zoom in (+)'), () => this.zoom(1 / 1.6)),
-      button(_('Fit'), _('Show everything (0)'), () => this.fit()),
-      button('◂', _('Earlier (a)'), () => this.pan(-0.3)),
-      button('▸', _('Later (d)'), () => this.pan(0.3))
+      button('−', trans.__('Zoom out (-)'), () => this.zoom(1.6)),
+      button('+', trans.__('Zoom in (+)'), () => this.zoom(1 / 1.6)),
+      button(trans.__('Fit'), trans.__('Show everything (0)'), () => this.fit()),
+      button('◂', trans.__('Earlier (a)'), () => this.pan(-0.3)),
+      button('▸', trans.__('Later (d)'), () => this.pan(0.3))
     );
     for (const [value, label, title] of [
-      ['time', _('Time'), _('The axis is time')],
-      ['order', _('Order'), _('The axis is the order of the log: idle time takes no room')]
+      ['time', trans.__('Time'), trans.__('The axis is time')],
+      ['order', trans.__('Order'), trans.__('The axis is the order of the log: idle time takes no room')]
     ] as const) {
       const made = button(label, title, () => this.setAxis(value));
       made.value = value;
@@ -192,7 +192,7 @@ export class Timeline {
     view.className = 'agentlab-timeline-view';
     canvas.tabIndex = 0;
     canvas.setAttribute('role', 'application');
-    canvas.setAttribute('aria-roledescription', _('timeline'));
+    canvas.setAttribute('aria-roledescription', trans.__('timeline'));
     this._tip.className = 'agentlab-timeline-tip';
     this._tip.hidden = true;
     this._said.className = 'agentlab-timeline-unseen';
@@ -205,7 +205,7 @@ export class Timeline {
     const { _table: table } = this;
     this._canvas.setAttribute(
       'aria-label',
-      this._translate(
+      this._trans.__(
         'Timeline of %1 lanes and %2 spans. Arrow keys go from span to span, plus and minus zoom, a and d move, Enter puts the cursor. The table of events says the same in words.',
         table.lanes.length,
         table.length
@@ -275,9 +275,9 @@ export class Timeline {
 
   private _scene(): IScene {
     const { _axis: axis, _cursor: cursor, _table: table } = this;
-    const _ = this._translate;
+    const trans = this._trans;
     return {
-      table, axis, axisName: axis.name === 'time' ? _('time') : _('order of the log'), layout: this._layout, view: this._viewport, theme: (this._theme ??= readTheme(this.node)),
+      table, axis, axisName: axis.name === 'time' ? trans.__('time') : trans.__('order of the log'), layout: this._layout, view: this._viewport, theme: (this._theme ??= readTheme(this.node)),
       width: this._width, height: this._height, gutter: this._gutter(), scroll: this._view.scrollTop,
       cursor: cursor && (axis.name === 'time' ? cursor.time : cursor.seq),
       selected: this._selected, hovered: this._hovered,
@@ -287,7 +287,7 @@ export class Timeline {
   }
 
   private _drawLegend(theme: ITheme): void {
-    const names = kindNames(this._translate);
+    const names = kindNames(this._trans);
     const shown = [0, 1, 2, 3, 4, 5];
     this._legend.replaceChildren(
       ...shown.map(kind => {
@@ -419,7 +419,7 @@ export class Timeline {
   }
 
   private _lines(index: number): string[] {
-    return spanLines(this._table, index, this._now(), this._translate);
+    return spanLines(this._table, index, this._now(), this._trans);
   }
 
   private _spanAt(x: number, y: number): number {

@@ -3,37 +3,11 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IWaiting } from '../rows/agents';
 import { line, ordinal } from '../rows/text';
 import type { ICensus } from '../rows/totals';
+import { stateWord } from '../timeline/states';
 
 /** A state as a word. One that this version does not know is said as it is. */
 export function statusWord(trans: TranslationBundle, status: string): string {
-  switch (status) {
-    case 'queued':
-      return trans.__('queued');
-    case 'dispatched':
-      return trans.__('starting');
-    case 'running':
-      return trans.__('running');
-    case 'waiting':
-      return trans.__('waiting');
-    case 'blocked':
-      return trans.__('asks');
-    case 'paused':
-      return trans.__('paused');
-    case 'idle':
-      return trans.__('idle');
-    case 'stopping':
-      return trans.__('stopping');
-    case 'done':
-      return trans.__('done');
-    case 'failed':
-      return trans.__('failed');
-    case 'cancelled':
-      return trans.__('cancelled');
-    case 'open':
-      return trans.__('open');
-    default:
-      return line(status, 24);
-  }
+  return stateWord(trans, status) ?? line(status, 24);
 }
 
 /** `3 agents: 1 at work, 1 waits, 1 asks`; `2 agents at work` where all are. */
@@ -63,6 +37,14 @@ export function waitWords(trans: TranslationBundle, waiting: IWaiting): string {
     parts.push(ordinal(waiting.position));
   }
   return parts.join(' · ');
+}
+
+/** `its limit resets at 14:05`, with the day where that is another one. Both ns. */
+export function resetWords(trans: TranslationBundle, resets: number, now: number): string {
+  const [when, today] = [new Date(resets / 1e6), new Date(now / 1e6)];
+  const time = when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  const day = when.toDateString() === today.toDateString() ? '' : `${when.toLocaleDateString([], { month: 'short', day: 'numeric' })} `;
+  return resets > now ? trans.__('its limit resets at %1', `${day}${time}`) : trans.__('its limit was to reset at %1', `${day}${time}`);
 }
 
 /** How a runtime is. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { plain, spanLines, Teller, Timeline, type Translate } from '../../src/timeline';
+import { plain, spanLines, Teller, Timeline, type ITrans } from '../../src/timeline';
 import { Pen } from './runs';
 
 const HOSTILE = '\u202egnp.exe \u001b[2J\u0007\u200b';
@@ -38,10 +38,10 @@ describe('what agents wrote', () => {
 
   afterEach(() => void vi.restoreAllMocks());
 
-  async function painted(translate: Translate): Promise<Timeline> {
+  async function painted(trans: ITrans): Promise<Timeline> {
     const resized: (() => void)[] = [];
     vi.stubGlobal('ResizeObserver', class { constructor(call: () => void) { resized.push(call); } observe(): void {} disconnect(): void {} });
-    const timeline = new Timeline(hostile().table, { translate });
+    const timeline = new Timeline(hostile().table, { trans });
     document.body.append(timeline.node);
     resized.forEach(call => call());
     await new Promise(resolve => setTimeout(resolve, 60));
@@ -67,7 +67,7 @@ describe('what agents wrote', () => {
   });
 
   it('the name of the axis is in the language of the page', async () => {
-    const timeline = await painted((text, ...args) => `«${plain(text, ...args)}»`);
+    const timeline = await painted({ __: (text, ...args) => `«${plain.__(text, ...args)}»` });
     expect(written).toContain('«time»');
     timeline.setAxis('order');
     await new Promise(resolve => setTimeout(resolve, 60));

@@ -1,3 +1,4 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { PANES, type Pane } from '../store';
@@ -36,7 +37,7 @@ export function Console(): JSX.Element {
       <Splitter share={share} move={setShare} />
       <Tabs />
       <div className="jp-agentlab-console-bottom">
-        <div className="jp-agentlab-run-pane" role="tabpanel" id={`${store.run}-pane`} aria-label={paneName(store.pane, trans.__.bind(trans))}><View /></div>
+        <div className="jp-agentlab-run-pane" role="tabpanel" id={`${store.run}-pane`} aria-label={paneName(store.pane, trans)}><View /></div>
         <Detail />
       </div>
     </div>
@@ -67,17 +68,17 @@ function Tabs(): JSX.Element {
           key={pane} role="tab" data-pane={pane} aria-selected={pane === store.pane} aria-controls={`${store.run}-pane`} tabIndex={pane === store.pane ? 0 : -1}
           onClick={() => store.setPane(pane)}
         >
-          {paneName(pane, trans.__.bind(trans))}{counts[pane] ? <span className="jp-agentlab-run-count">{counts[pane]!.toLocaleString()}</span> : null}
+          {paneName(pane, trans)}{counts[pane] ? <span className="jp-agentlab-run-count">{counts[pane]!.toLocaleString()}</span> : null}
         </button>
       ))}
     </div>
   );
 }
 
-function paneName(pane: Pane, _: (text: string) => string): string {
+function paneName(pane: Pane, trans: TranslationBundle): string {
   const names: Record<Pane, string> = {
-    events: _('Events'), diffs: _('Diffs'), output: _('Output'), messages: _('Messages'), plan: _('Plan'), tasks: _('Tasks'), artifacts: _('Artifacts'),
-    state: _('State')
+    events: trans.__('Events'), diffs: trans.__('Diffs'), output: trans.__('Output'), messages: trans.__('Messages'), plan: trans.__('Plan'), tasks: trans.__('Tasks'), artifacts: trans.__('Artifacts'),
+    state: trans.__('State')
   };
   return names[pane];
 }

@@ -1,7 +1,8 @@
-import { nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { IGateway } from '../../tokens';
+import { bundleOf } from '../../translation';
 import type { RunStore } from '../store';
 
 /** What every view of the console may use. */
@@ -35,4 +36,4 @@ export function useStore(): RunStore {
 }
 
 /** Words where no translation was handed over: tests. */
-export const untranslated = nullTranslator.load('agentlab');
+export const untranslated = bundleOf(null);

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { Timeline, type Translate } from '../../timeline';
+import { Timeline } from '../../timeline';
 import { useConsole } from './context';
 
 /** How often a growing picture is laid out and painted anew, ms. */
@@ -12,9 +12,8 @@ export function TimelineView(): JSX.Element {
   const host = React.useRef<HTMLDivElement>(null);
   React.useEffect(() => {
     const { log } = store;
-    const translate: Translate = (text, ...args) => trans.__(text, ...args);
     const timeline = new Timeline(log.teller.table, {
-      translate,
+      trans,
       onSelect: seq => store.select(seq, true),
       onCursor: (at, axis) => store.setCursor(axis === 'order' ? Math.round(at) : log.seqAt(at))
     });

@@ -1,4 +1,4 @@
-"""Nothing that axe-core finds serious, light and dark: the sidebar with all its sections in use, the console, the dialog."""
+"""Nothing that axe-core finds serious, light, dark and in high contrast: the sidebar with all its sections in use, the console, the dialog."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def busy(page: Lab, lab: agentlab.Lab, work: Path, theme: str) -> Lab:
     return page
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
+
+
+@pytest.mark.parametrize("theme", THEMES)
 def test_nothing_serious(busy: Lab, theme: str) -> None:
-    if theme == "dark":
-        busy.dark()
+    busy.theme(THEMES[theme])
     busy.button(f"Open run busy-{theme}", busy.section("agents")).click()
     busy.console.locator(".jp-agentlab-run-scrubber-place", has_text="event").wait_for()
     assert violations(busy, "#agentlab-panel") == []
@@ -54,4 +56,5 @@ def test_nothing_serious(busy: Lab, theme: str) -> None:
         assert violations(busy, ".jp-agentlab-console") == [], tab.inner_text()
     busy.button("Spawn an agent", busy.panel).click()
     busy.page.locator(".jp-Dialog .jp-agentlab-form").wait_for()
+    busy.page.locator(".jp-Dialog").get_by_text("Advanced", exact=True).click()
     assert violations(busy, ".jp-Dialog") == []

@@ -69,14 +69,36 @@ def test_a_finished_run_is_scrubbed_like_a_film(console: Lab, run: agentlab.Run)
     pane.get_by_text("ben").first.wait_for()
 
 
-def test_a_film_plays_to_its_end(console: Lab) -> None:
+def test_a_film_plays_every_moment_in_order_to_its_end(console: Lab) -> None:
+    _, last = place(console)
     console.button("To the beginning").click()
-    console.console.get_by_role("combobox", name="speed").select_option("100")
-    console.button("Play (space)").click()
-    console.button("Pause (space)").or_(console.button("Play (space)")).first.wait_for()
-    console.page.wait_for_function(
-        "() => { const n = document.querySelector('.jp-agentlab-console .jp-agentlab-run-scrubber input[type=range]'); return n.value === n.max }"
+    console.console.locator(".jp-agentlab-run-scrubber-place", has_text="event 1 of").wait_for()
+    tab(console, "State")
+    pane = console.console.locator(".jp-agentlab-run-pane")
+    expect(pane).not_to_contain_text("ben")
+    console.console.get_by_role("combobox", name="speed").select_option("1")
+    console.page.evaluate(
+        """() => {
+            const scrubber = document.querySelector('.jp-agentlab-console:not(.lm-mod-hidden) .jp-agentlab-run-scrubber');
+            const slider = scrubber.querySelector('input[type=range]');
+            window.film = [];
+            new MutationObserver(() => {
+                const playing = scrubber.querySelector('[aria-label="Pause (space)"]') !== null;
+                if (window.film.at(-1)?.join() !== [Number(slider.value), playing].join()) {
+                    window.film.push([Number(slider.value), playing]);
+                }
+            }).observe(scrubber, { subtree: true, childList: true, attributes: true, characterData: true });
+        }"""
     )
+    console.button("Play (space)").click()
+    console.page.wait_for_function("last => window.film.at(-1)?.join() === `${last},false`", arg=last)
+    film = console.page.evaluate("window.film")
+    moments = [at for at, playing in film if playing]
+    assert moments == sorted(moments) and len(set(moments)) > 3, "it goes on, and is no jump"
+    assert moments[0] < last / 2
+    expect(console.button("Play (space)")).to_be_visible()
+    expect(console.button("Follow what happens")).to_have_attribute("aria-pressed", "true")
+    expect(pane).to_contain_text("ben")
 
 
 def test_diffs_output_and_events_are_read_and_filtered(console: Lab) -> None:
@@ -102,11 +124,28 @@ def test_diffs_output_and_events_are_read_and_filtered(console: Lab) -> None:
 
 def test_what_is_shown_becomes_a_data_frame_in_a_notebook(console: Lab, run: agentlab.Run) -> None:
     console.run("notebook:create-new", {"kernelName": "python3"})
-    console.page.locator(".jp-Notebook:visible .jp-Cell").first.wait_for()
+    notebook = console.page.locator(".jp-Notebook:visible")
+    notebook.locator(".jp-Cell").first.wait_for()
+    console.page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()
     console.run("agentlab:open-run", {"run_id": run.run_id})
     console.console.wait_for()
+    tab(console, "Diffs")
     console.console.get_by_role("button", name=re.compile("Insert as code")).click()
-    console.page.locator(".jp-Notebook .cm-content", has_text="agentlab").first.wait_for(state="attached")
+    console.page.get_by_text("The code is in a new cell of the notebook").wait_for()
+    console.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text="Untitled").click()
+    lines = notebook.locator(".jp-Cell").last.locator(".cm-line").all_inner_texts()
+    code = [line.strip() for line in lines if line.strip()]
+    assert code == ["import agentlab", f'run = agentlab.connect().run_named("{run.run_id}")', "run.files()"]
+    console.run("notebook:run-all-cells")
+    table = notebook.locator(".jp-OutputArea-output table.dataframe")
+    table.wait_for()
+    written = run.files()
+    assert len(written) == 2, "ann wrote, ben changed"
+    assert table.locator("tbody tr").count() == len(written)
+    heads = table.locator("thead th").all_inner_texts()
+    column = heads.index("actor")
+    shown = [row.locator("th, td").nth(column).inner_text() for row in table.locator("tbody tr").all()]
+    assert shown == written["actor"].tolist()
 
 
 def test_a_run_that_does_not_exist_is_said(page: Lab) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+from playwright.sync_api import Route, expect
 
 import agentlab
 from tests.stack.conftest import kill_plane
@@ -28,6 +31,46 @@ def test_an_agent_is_spawned_from_the_sidebar_and_its_end_is_seen(page: Lab, lab
     assert (work / "a.txt").read_text() == "hello"
     (row,) = lab.agents().to_dict("records")
     assert (row["name"], row["status"]) == ("sally", "done"), "what the browser spawned is there for everybody"
+
+
+PROGRAM = """
+import sys
+while True:
+    print("you> ", end="", flush=True)
+    asked = sys.stdin.readline()
+    if not asked:
+        break
+    print("heard", asked.strip().upper())
+"""
+
+
+def test_a_program_becomes_an_agent_by_its_command_with_limits_of_its_own(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    program = work / "parrot.py"
+    program.write_text(PROGRAM)
+    page.button("Spawn an agent", page.panel).click()
+    dialog = page.page.locator(".jp-Dialog")
+    dialog.get_by_label("Kind", exact=True).select_option("script")
+    expect(dialog.get_by_label("Command", exact=True)).to_have_count(0)
+    dialog.get_by_label("Kind", exact=True).select_option("cli")
+    dialog.get_by_label("Name", exact=True).fill("parrot")
+    dialog.get_by_label("Task", exact=True).fill("polly")
+    dialog.get_by_label("Folder", exact=True).fill(str(work))
+    page.button("Spawn", dialog).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Name the program")
+    dialog.get_by_label("Command", exact=True).fill(f"{sys.executable} -u {program}")
+    dialog.get_by_text("Advanced", exact=True).click()
+    expect(dialog.get_by_label("Boundary")).to_have_value("native")
+    dialog.get_by_label("At most, minutes at work").fill("10")
+    page.button("Spawn", dialog).click()
+    dialog.wait_for(state="detached")
+    page.agent("parrot").get_by_text("done", exact=True).wait_for()
+    expect(page.agent("parrot")).to_contain_text("heard POLLY")
+    (row,) = [row for row in lab.agents().to_dict("records") if row["name"] == "parrot"]
+    spec = lab.agent("parrot").row()["spec"]
+    assert (row["status"], row["kind"]) == ("done", "cli")
+    assert (spec["boundary"], spec["budget"]["time"]) == ("native", 600.0)
 
 
 def test_what_the_dialog_got_wrong_is_said_and_nothing_of_it_is_lost(page: Lab, work: Path) -> None:
@@ -66,7 +109,7 @@ def test_a_queue_forms_is_reordered_and_clears(page: Lab, lab: agentlab.Lab, wor
     page.section("locks").get_by_text("Nothing is locked.").wait_for()
 
 
-def test_a_question_is_a_badge_and_of_two_browsers_the_first_answer_wins(
+def test_a_question_is_a_badge_and_of_two_browsers_the_first_answer_wins_and_the_second_is_told_whose(
     chrome, page: Lab, lab: agentlab.Lab, work: Path
 ) -> None:
     agent = lab.spawn(
@@ -76,15 +119,34 @@ def test_a_question_is_a_badge_and_of_two_browsers_the_first_answer_wins(
     page.page.locator('.jp-SideBar [data-agentlab-badge="1"]').wait_for()
     with visit(chrome, page.server) as second:
         second.show_panel()
-        second.section("approvals").get_by_label("Answer to asker").fill("no")
+        on_their_way: list[Route] = []
+        second.page.route(
+            "**/api/approvals/*", lambda route: on_their_way.append(route)
+        )  # the other's answer is quicker
+        theirs = second.section("approvals")
+        theirs.get_by_label("Answer to asker").fill("no")
+        second.button("Answer", theirs).click()
+        expect(second.button("Answer", theirs)).to_be_disabled()
+        assert len(on_their_way) == 1
         page.section("approvals").get_by_label("Answer to asker").fill("yes")
         page.button("Answer", page.section("approvals")).click()
         assert agent.wait(60).status == "done"
-        second.section("approvals").get_by_label("Answer to asker").wait_for(state="detached")
-        second.section("approvals").get_by_text("answered").first.wait_for()
+        theirs.get_by_label("Answer to asker").wait_for(state="detached")
+        on_their_way[0].continue_()
+        (row,) = [row for row in lab.approvals().to_dict("records") if row["agent"].endswith("asker")]
+        assert (row["status"], row["answer"]) == ("answered", "yes")
+        told = theirs.get_by_role("alert")
+        expect(told).to_contain_text("Your answer to asker was not taken.")
+        expect(told).to_contain_text(f"answered by {row['by']} already: yes")
+        second.button("Dismiss", told).click()
+        expect(told).to_have_count(0)
+        theirs.locator(".jp-agentlab-past summary").click()
+        past = theirs.locator(".jp-agentlab-past li", has_text="Delete the old tables?")
+        expect(past).to_contain_text(f"by {row['by']} · yes")
         assert second.errors == []
     (row,) = [row for row in lab.approvals().to_dict("records") if row["agent"].endswith("asker")]
-    assert (row["status"], row["answer"]) == ("answered", "yes")
+    assert (row["status"], row["answer"]) == ("answered", "yes"), "the second answer has changed nothing"
+    assert page.section("approvals").get_by_role("alert").count() == 0
 
 
 def test_permission_is_given_once_for_the_session_or_denied_with_a_reason(
@@ -116,8 +178,6 @@ def test_an_agent_is_paused_resumed_and_stopped(page: Lab, lab: agentlab.Lab, wo
     row.locator(".jp-agentlab-word-paused").wait_for(state="detached")
     row.hover()
     page.button("Stop long").click()
-    if (sure := page.page.locator(".jp-Dialog")).is_visible():
-        sure.locator(".jp-mod-accept").click()
     row.get_by_text("cancelled").first.wait_for()
     assert agent.wait(60).status == "cancelled"
 
@@ -142,6 +202,18 @@ def test_a_plane_that_is_killed_is_seen_to_be_gone_and_comes_back(page: Lab, lab
     assert agent.wait(60).output == "end"
 
 
+def able(page: Lab) -> set[str]:
+    """What the main menu offers to do with agents now."""
+    page.page.locator(".lm-MenuBar-item", has_text="Agents").click()
+    menu = page.page.locator(".lm-Menu:visible")
+    menu.get_by_text("Spawn an Agent…").wait_for()
+    texts = menu.locator(".lm-Menu-item:not(.lm-mod-disabled) .lm-Menu-itemLabel").all_inner_texts()
+    menu.press("Escape")
+    menu.wait_for(state="detached")
+    assert texts[0] == "Spawn an Agent…"
+    return {text for text in texts if "Agent" in text} - {"Spawn an Agent…", "Show Agents, Locks and Approvals"}
+
+
 def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab: agentlab.Lab, work: Path) -> None:
     early = lab.spawn("script", name="early", steps=steps({"run": ["sleep", "600"]}), workdir=work)
     row = page.agent("early")
@@ -150,7 +222,8 @@ def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab
     verbs = page.page.locator(
         '[aria-label="Stop early"], [aria-label="Pause early"], [aria-label="Send early a message"]'
     )
-    assert verbs.count() == 3
+    expect(verbs).to_have_count(3)
+    assert able(page) == {"Send Agent a Message…", "Interrupt Agent", "Pause Agent", "Stop Agent", "Kill Agent…"}
     agentlab.discovery.stop(page.server.home)
     banner = page.panel.locator(".jp-agentlab-banner.jp-mod-offline")
     banner.wait_for()
@@ -158,12 +231,14 @@ def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab
     page.page.locator("#agentlab-panel.jp-mod-stale").wait_for()
     assert "as of" in (page.panel.get_attribute("aria-label") or "")
     assert verbs.count() == 0
+    assert able(page) == set()
     bar = page.page.locator(".jp-agentlab-status")
     assert "offline" in bar.inner_text() and "not connected" in (bar.get_attribute("aria-label") or "")
     running = page.page.get_by_text("running").locator("visible=true")
     pale = "one => one.closest('.jp-agentlab-section') && getComputedStyle(one.closest('.jp-agentlab-section')).filter"
-    page.page.wait_for_timeout(400)  # the transition
-    assert {each.evaluate(pale) for each in running.all()} == {"grayscale(1)"}
+    assert running.count() > 0
+    for each in running.all():
+        page.page.wait_for_function(f"one => ({pale})(one) === 'grayscale(1)'", arg=each.element_handle())
     lab.spawn("script", name="late", steps=steps({"say": "end"}), workdir=work).wait(60)
     banner.wait_for(state="detached")
     page.agent("late").get_by_text("done", exact=True).wait_for()
@@ -184,14 +259,6 @@ def test_what_an_agent_writes_is_shown_as_text(page: Lab, lab: agentlab.Lab, wor
     assert page.page.title() != "owned"
     assert "\u202e" not in question.inner_text() and "\x1b" not in question.inner_text()
     agent.stop(now=True)
-
-
-def test_the_status_bar_counts_who_works_waits_and_asks(page: Lab, lab: agentlab.Lab, work: Path) -> None:
-    agent = lab.spawn("script", name="counted", steps=steps({"ask": "?"}), workdir=work)
-    bar = page.page.locator("#jp-main-statusbar")
-    bar.locator(".jp-agentlab-status", has_text="1").wait_for()
-    agent.stop(now=True)
-    assert agent.wait(60).status == "cancelled"
 
 
 def reach(page: Lab, label: str) -> None:
@@ -239,6 +306,7 @@ def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) 
     keyboard.press("Control+Shift+c")
     palette = page.page.locator(".lm-CommandPalette-input")
     palette.fill("Spawn an agent")
+    page.page.locator(".lm-CommandPalette-item.lm-mod-active", has_text="Spawn an Agent").wait_for()
     keyboard.press("Enter")
     page.page.locator(".jp-Dialog").get_by_label("Kind", exact=True).wait_for()
     keyboard.press("Escape")

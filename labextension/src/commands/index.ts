@@ -8,11 +8,12 @@ import { agentlabIcon } from '../icons';
 import { Actions } from '../model/actions';
 import { problemIn } from '../model/problems';
 import { rowsOf } from '../model/model';
-import { agentView, type IAgentView } from '../rows/agents';
+import type { IAgentView } from '../rows/agents';
 import { consequence } from '../rows/locks';
 import type { AgentlabPanel } from '../sidebar/panel';
 import { spawnDialog } from '../spawn/dialog';
 import type { IAgentlab } from '../tokens';
+import { fresh } from '../ui/host';
 import { CommandIDs } from './ids';
 import { releaseText } from './release';
 import { Targets } from './targets';
@@ -80,16 +81,9 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
     fits: (agent: IAgentView) => boolean,
     execute: (agent: string, args: ReadonlyPartialJSONObject) => Promise<unknown>
   ): void => {
-    const pointed = (args: ReadonlyPartialJSONObject): IAgentView | null => {
-      const row = rowsOf(model.view, 'agents').get(targets.agent(args) ?? '');
-      return row ? agentView(row) : null;
-    };
     commands.addCommand(id, {
       label,
-      isEnabled: args => {
-        const agent = pointed(args);
-        return agent === null || fits(agent);
-      },
+      isEnabled: args => targets.agents(args).some(fits),
       execute: async args => {
         const agent = targets.agent(args) ?? (await targets.chooseAgent(label, fits));
         if (agent !== null) {
@@ -98,7 +92,9 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
       }
     });
   };
-  const live = (agent: IAgentView): boolean => agent.live;
+  // As the verbs in its row: nothing is asked of an agent of which only an old row is known.
+  const now = (fits: (agent: IAgentView) => boolean) => (agent: IAgentView) => fresh(model.view) && fits(agent);
+  const live = now(agent => agent.live);
 
   agentCommand(CommandIDs.sendText, trans.__('Send Agent a Message…'), live, async (agent, args) => {
     const given = typeof args.text === 'string' ? args.text : null;
@@ -109,8 +105,8 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
     }
   });
   agentCommand(CommandIDs.interruptAgent, trans.__('Interrupt Agent'), live, agent => actions.signal(agent, 'interrupt'));
-  agentCommand(CommandIDs.pauseAgent, trans.__('Pause Agent'), agent => agent.pausable, agent => actions.signal(agent, 'pause'));
-  agentCommand(CommandIDs.resumeAgent, trans.__('Resume Agent'), agent => agent.status === 'paused', agent => actions.signal(agent, 'resume'));
+  agentCommand(CommandIDs.pauseAgent, trans.__('Pause Agent'), now(agent => agent.pausable), agent => actions.signal(agent, 'pause'));
+  agentCommand(CommandIDs.resumeAgent, trans.__('Resume Agent'), now(agent => agent.status === 'paused'), agent => actions.signal(agent, 'resume'));
   agentCommand(CommandIDs.stopAgent, trans.__('Stop Agent'), live, agent => actions.signal(agent, 'stop'));
   agentCommand(CommandIDs.killAgent, trans.__('Kill Agent…'), live, async agent => {
     const { button } = await showDialog({
@@ -134,7 +130,7 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
       label,
       isEnabled: args => {
         const row = rowsOf(model.view, 'locks').get(String(targets.ticket(args) ?? ''));
-        return row !== undefined && Boolean(row.token) === held;
+        return fresh(model.view) && row !== undefined && Boolean(row.token) === held;
       },
       execute: async args => {
         const ticket = targets.ticket(args);
@@ -159,6 +155,14 @@ export function addCommands({ app, agentlab, panel, trans }: ICommandsOptions): 
   ticketCommand(CommandIDs.bumpTicket, trans.__('Move to the Front of the Queue'), false, ticket => actions.bump(ticket));
   ticketCommand(CommandIDs.cancelTicket, trans.__('Take Out of the Queue…'), false, revoke);
   ticketCommand(CommandIDs.releaseTicket, trans.__('Release Lock…'), true, revoke);
+
+  let current = fresh(model.view);
+  model.changed.connect((_, view) => {
+    if (fresh(view) !== current) {
+      current = !current;
+      commands.notifyCommandChanged(); // menus look when they are opened, the palette only when it is told
+    }
+  });
 }
 
 function nameOf(agent: string): string {

@@ -3,11 +3,15 @@ import { InputDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import { agentGroups, type IAgentView } from '../rows/agents';
+import { rowsOf } from '../model/model';
+import { agentGroups, agentView, type IAgentView } from '../rows/agents';
 import type { IModel } from '../tokens';
 import { statusWord } from '../ui/words';
 
-/** What a command is about: its argument, else what the context menu was opened on, else what a person chooses. */
+/**
+ * What a command is about: its argument; in a context menu (`pointed`) what that was opened on; else what a person chooses. JupyterLab
+ * remembers where the last context menu was opened: the main menu and the palette must not go by that.
+ */
 export class Targets {
   constructor(
     private readonly _app: JupyterFrontEnd,
@@ -17,12 +21,20 @@ export class Targets {
 
   /** The key of the agent that is named or pointed at. */
   agent(args: ReadonlyPartialJSONObject): string | null {
-    return typeof args.agent === 'string' ? args.agent : this._pointed('agent');
+    return typeof args.agent === 'string' ? args.agent : this._pointed(args, 'agent');
+  }
+
+  /** The agents that may be meant: the one that is named or pointed at, as long as it has a row, else all. */
+  agents(args: ReadonlyPartialJSONObject): IAgentView[] {
+    const rows = rowsOf(this._model.view, 'agents');
+    const key = this.agent(args);
+    const row = key === null ? undefined : rows.get(key);
+    return (key === null && !args.pointed ? [...rows.values()] : row ? [row] : []).map(agentView);
   }
 
   /** The ticket that is named or pointed at. */
   ticket(args: ReadonlyPartialJSONObject): number | null {
-    const found = typeof args.ticket === 'number' ? args.ticket : Number(this._pointed('ticket') ?? NaN);
+    const found = typeof args.ticket === 'number' ? args.ticket : Number(this._pointed(args, 'ticket') ?? NaN);
     return Number.isFinite(found) ? found : null;
   }
 
@@ -41,8 +53,8 @@ export class Targets {
     return agents[at]?.agent.key ?? null;
   }
 
-  private _pointed(what: string): string | null {
-    const node = this._app.contextMenuHitTest(one => one.dataset[what] !== undefined);
+  private _pointed(args: ReadonlyPartialJSONObject, what: string): string | null {
+    const node = args.pointed ? this._app.contextMenuHitTest(one => one.dataset[what] !== undefined) : undefined;
     return node?.dataset[what] ?? null;
   }
 }

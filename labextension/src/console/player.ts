@@ -91,8 +91,13 @@ export class Player {
       this._time = due; // nothing happens for long: skip it
     }
     const seq = this._log.seqAt(this._time);
+    if (seq >= this._log.lastSeq) {
+      this._frame = 0; // before the move: who looks then sees that it is over
+      this._move(null);
+      return;
+    }
     if (seq > cursor) {
-      this._move(seq >= this._log.lastSeq ? null : seq);
+      this._move(seq);
     }
     this._frame = this._frames.next(later => this._tick(later));
   }

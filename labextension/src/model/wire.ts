@@ -48,6 +48,8 @@ export interface IAgentRow {
   readonly output?: JSONish;
   readonly exit_code?: number | null;
   readonly usage?: { readonly [name: string]: number };
+  /** When the limit that it ran into resets, where its vendor says so. */
+  readonly resets?: number | null;
   readonly waits?: IWait | null;
   readonly holds?: readonly string[];
   readonly task_id?: string;

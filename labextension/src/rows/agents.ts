@@ -29,6 +29,8 @@ export interface IAgentView {
   /** What it does, said, or died of; '' where there is nothing to say. */
   readonly detail: string;
   readonly wrong: boolean;
+  /** When the limit that it ran into resets, ns; 0 where there is none or nobody says so. */
+  readonly resets: number;
   readonly tokens: number;
   readonly cost: number;
   readonly began: number;
@@ -107,6 +109,7 @@ function made(row: IAgentRow): IAgentView {
     waiting: waiting(row.waits),
     detail: detail(row, status),
     wrong: status === 'failed',
+    resets: row.resets ?? 0,
     tokens: (usage.in ?? 0) + (usage.out ?? 0),
     cost: usage.cost ?? 0,
     began: row.started ?? row.queued_at ?? 0,
@@ -128,9 +131,11 @@ export function waiting(waits: Pick<IWait, 'units' | 'position' | 'behind'> | nu
   return { units: line((waits.units ?? []).join(', '), 160), heldBy: owners(false), after: owners(true), position: waits.position ?? 0 };
 }
 
+const RESETS = /^Its limit resets at [-0-9: ]+Z\.\s*/; // said again, for those who see no field of it
+
 function detail(row: IAgentRow, status: string): string {
   if (row.error) {
-    return line(row.error, 240);
+    return line(row.resets ? row.error.replace(RESETS, '') : row.error, 240);
   }
   if (status === 'done') {
     return line(row.output, 240);

@@ -7,7 +7,7 @@ import { census } from '../rows/totals';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
 import { Age, Columns, Empty, IconButton, openMenu, useRoving } from '../ui/parts';
-import { censusWords, statusWord, waitWords } from '../ui/words';
+import { censusWords, resetWords, statusWord, waitWords } from '../ui/words';
 
 const MOST = 50; // runs whose agents are listed: those that live come first
 
@@ -81,7 +81,7 @@ function Group(props: { group: IAgentGroup; active: string | undefined; able: bo
 }
 
 const Agent = React.memo(function Agent(props: { agent: IAgentView; active: boolean; able: boolean }): JSX.Element {
-  const { trans, run, settings } = useHost();
+  const { agentlab, trans, run, settings } = useHost();
   const { agent } = props;
   const detail = agent.waiting ? waitWords(trans, agent.waiting) : agent.detail;
   const tabIndex = props.active ? 0 : -1;
@@ -118,6 +118,7 @@ const Agent = React.memo(function Agent(props: { agent: IAgentView; active: bool
           ) : (
             <>
               <span className={`jp-agentlab-word-${agent.status}`}>{statusWord(trans, agent.status)}</span>
+              {agent.resets > 0 && <span className="jp-agentlab-resets">{` · ${resetWords(trans, agent.resets, agentlab.model.now())}`}</span>}
               {detail && <span className={agent.wrong ? 'jp-agentlab-wrong' : ''}>{` · ${detail}`}</span>}
             </>
           )}

@@ -1,6 +1,8 @@
 import React from 'react';
 
 import { Actions, type IAnswer } from '../model/actions';
+import { problemIn } from '../model/problems';
+import type { IProblem } from '../model/wire';
 import { approvals, type IApprovalView } from '../rows/approvals';
 import { Glyph, StateGlyph } from '../ui/glyphs';
 import { fresh, useAsking, useHost, useView } from '../ui/host';
@@ -8,15 +10,37 @@ import { Age, Empty, Left, Problem } from '../ui/parts';
 import { modeWord } from '../ui/words';
 import { Diff } from './diff';
 
+/** An answer that was not taken. It outlives its question: who was slower than somebody else is told so. */
+interface IRefusal {
+  readonly agent: string;
+  readonly problem: IProblem;
+}
+
 /** What agents ask, and what they were told. */
 export function Approvals(): JSX.Element {
   const { trans } = useHost();
   const view = useView();
   const { open, answered } = React.useMemo(() => approvals(view.tables), [view.tables]);
+  const [refusals, setRefusals] = React.useState<ReadonlyMap<string, IRefusal>>(new Map());
+  const refuse = React.useCallback((approval: IApprovalView, problem: IProblem | null) => {
+    setRefusals(known => {
+      const next = new Map(known);
+      problem ? next.set(approval.key, { agent: approval.agent, problem }) : next.delete(approval.key);
+      return next;
+    });
+  }, []);
+  const late = [...refusals].filter(([key]) => !open.some(one => one.key === key));
   return (
     <div className="jp-agentlab-approvals">
+      {late.map(([key, { agent, problem }]) => (
+        <Problem
+          key={key}
+          problem={{ ...problem, message: trans.__('Your answer to %1 was not taken. %2', agent, problem.message) }}
+          onClose={() => setRefusals(known => new Map([...known].filter(([other]) => other !== key)))}
+        />
+      ))}
       {open.map(one => (
-        <Approval key={one.key} approval={one} able={fresh(view)} />
+        <Approval key={one.key} approval={one} able={fresh(view)} problem={refusals.get(one.key)?.problem ?? null} refuse={refuse} />
       ))}
       {!open.length && (
         <Empty title={trans.__('Nothing to answer.')}>
@@ -63,12 +87,26 @@ function outcome(trans: ReturnType<typeof useHost>['trans'], one: IApprovalView)
   }
 }
 
-const Approval = React.memo(function Approval(props: { approval: IApprovalView; able: boolean }): JSX.Element {
+const Approval = React.memo(function Approval(props: {
+  approval: IApprovalView;
+  able: boolean;
+  problem: IProblem | null;
+  refuse: (approval: IApprovalView, problem: IProblem | null) => void;
+}): JSX.Element {
   const { agentlab, trans } = useHost();
-  const { approval } = props;
-  const { busy, problem, ask, forget } = useAsking();
+  const { approval, problem, refuse } = props;
+  const { busy, ask } = useAsking();
   const title = React.useId();
-  const answer = (given: IAnswer): void => void ask(() => new Actions(agentlab.gateway).answer(approval.key, given));
+  const answer = (given: IAnswer): void => {
+    refuse(approval, null);
+    void ask(async () => {
+      try {
+        await new Actions(agentlab.gateway).answer(approval.key, given);
+      } catch (error) {
+        refuse(approval, problemIn(error));
+      }
+    });
+  };
   return (
     <article className="jp-agentlab-approval" aria-labelledby={title} data-row={approval.key}>
       <header id={title}>
@@ -115,7 +153,7 @@ const Approval = React.memo(function Approval(props: { approval: IApprovalView; 
           {trans.__('Counts as denied in')} <Left to={approval.expires} />
         </div>
       )}
-      <Problem problem={problem} onClose={forget} />
+      <Problem problem={problem} onClose={() => refuse(approval, null)} />
       {approval.kind === 'permission' ? (
         <Permission busy={busy || !props.able} answer={answer} name={approval.agent} />
       ) : (

@@ -11,6 +11,7 @@ import { Runs } from '../../src/sidebar/runs';
 import { Runtimes } from '../../src/sidebar/runtimes';
 import { StatusItem } from '../../src/status/item';
 import { SpawnBody } from '../../src/spawn/dialog';
+import { EMPTY, missing, ofKind, spawnOf } from '../../src/spawn/draft';
 import { releaseText } from '../../src/commands/release';
 import { agent, delta } from '../fakes';
 import { NOW, change, shown, stage } from '../host';
@@ -137,6 +138,24 @@ test('who was second in answering is told who was first', async () => {
   shown(on, <Approvals />);
   await act(async () => void fireEvent.click(screen.getByRole('button', { name: 'Always' })));
   expect(screen.getByRole('alert').textContent).toContain('bob approved this already.');
+  change(on, delta(2, { approvals: { q: question('q', { status: 'approved', by: 'bob', answered: NOW }) } }));
+  expect(screen.getByRole('alert').textContent).toMatch(/Your answer to .* was not taken\. bob approved this already\./); // its question is gone
+  fireEvent.click(screen.getByRole('button', { name: 'Dismiss' }));
+  expect(screen.queryByRole('alert')).toBeNull();
+});
+
+test('when a limit resets is said beside the state, once, and what it was said in besides is not shown again', () => {
+  const hour = 3600e9;
+  const limited = agent('ann', { status: 'failed', ended: NOW, resets: NOW + hour, error: 'Its limit resets at 2023-11-14 23:15:00Z. Too many requests' });
+  const on = stage({ agents: { 'r1/ann': limited } });
+  const { container } = shown(on, <Agents />);
+  const time = new Date((NOW + hour) / 1e6).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  const sub = container.querySelector('.jp-agentlab-sub')!.textContent!;
+  expect(sub).toMatch(/^failed · its limit resets at /);
+  expect(sub).toContain(time);
+  expect(sub).toMatch(/ · Too many requests$/);
+  change(on, delta(2, { agents: { 'r1/ann': agent('ann', { status: 'failed', ended: NOW, error: 'no luck' }) } }));
+  expect(container.querySelector('.jp-agentlab-sub')!.textContent).toBe('failed · no luck');
 });
 
 test('a question is answered by an option, by words, or not at all', async () => {
@@ -264,4 +283,20 @@ test('a spawn is asked for as it was written, and what is refused is said in the
   expect(await body.submit()).toBe(true);
   expect(body.spawned).toEqual({ agent: 'r1/ann', run_id: 'r1' });
   expect(on.gateway.asked.at(-1)).toEqual({ call: 'POST spawn', body: { kind: 'script', task: '- say: hello', workdir: '/w', name: 'ann', claims: ['file:a', 'dir:b'] } });
+});
+
+test('a program is an agent by its command, and what it may use and spend is sent as it was written', async () => {
+  const draft = { ...ofKind(EMPTY, 'cli'), task: 'go', workdir: '/w' };
+  expect(missing(draft, stage().host.trans)).toContain('Name the program');
+  const full = { ...draft, command: ' my-agent -i ', tools: 'read, edit', rules: 'reject tool=run\n\nask tool=write', minutes: '1.5', tokens: '1000', cost: '0.5', keep: true, waitLimits: true };
+  expect(missing(full, stage().host.trans)).toBe('');
+  expect(spawnOf(full)).toEqual({
+    kind: 'cli', task: 'go', workdir: '/w', boundary: 'native', options: { command: 'my-agent -i' }, tools: ['read', 'edit'],
+    permissions: ['reject tool=run', 'ask tool=write'], max_time: 90, max_tokens: 1000, max_cost: 0.5, keep: true, wait_limits: true
+  });
+  for (const wrong of ['-1', 'many', '0']) {
+    expect(missing({ ...full, cost: wrong }, stage().host.trans)).toContain('A limit is a number');
+  }
+  expect(spawnOf(ofKind(full, 'claude'))).not.toHaveProperty('options'); // its command is the vendor's
+  expect(spawnOf(ofKind(full, 'claude'))).not.toHaveProperty('boundary');
 });

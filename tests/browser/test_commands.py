@@ -122,11 +122,11 @@ def test_two_runs_are_compared_by_what_they_came_to(page: Lab, lab: agentlab.Lab
     console = page.console
     sums = console.get_by_role("table", name="What the two runs came to")
     sums.wait_for()
-    row = lambda word: (
-        sums.locator("tr", has=page.page.get_by_role("rowheader", name=word, exact=True))
-        .locator("td")
-        .all_inner_texts()
-    )  # noqa: E731
+
+    def row(word: str) -> list[str]:
+        line = sums.locator("tr", has=page.page.get_by_role("rowheader", name=word, exact=True))
+        return line.locator("td").all_inner_texts()
+
     heads = sums.locator("thead th").all_inner_texts()
     assert [each.split(" (")[0] for each in heads[1:3]] == ["A: cmp-first", "B: cmp-second"]
     assert row("agents") == ["1", "1", "="]

@@ -2,6 +2,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { IGateway } from '../tokens';
+import { words } from '../translation';
 import { GatewayError, noExtension, notLoggedIn, problemOf, unreachable } from './problems';
 import type { JSONish } from './wire';
 
@@ -76,7 +77,8 @@ export class Gateway implements IGateway {
       throw new GatewayError(problemOf(response.status, await response.text()), response.status);
     }
     if (response.redirected && !response.url.startsWith(this._settings.baseUrl)) {
-      throw new GatewayError(notLoggedIn('The Jupyter server sent this page to a login.'), 403);
+      const { trans } = words;
+      throw new GatewayError(notLoggedIn(trans.__('The Jupyter server sent this page to a login.')), 403);
     }
     return response;
   }

@@ -1,12 +1,13 @@
 """Become a program that finds one door in a sandbox without network. Run as a file: `python -I -S door_exec.py SOCKET PORT -- PROGRAM...`.
 
 A process beside the program listens on PORT of the namespace's own loopback, and passes on what comes to the unix socket,
-which lies outside. It ends with the namespace. Standard library only, and little of it: this is the time that a program waits.
+which lies outside. It ends with the program. Standard library only, and little of it: this is the time that a program waits.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 from _socket import AF_INET, AF_UNIX, SHUT_RDWR, SHUT_WR, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
@@ -57,17 +58,26 @@ def open_door(place: str, port: int) -> None:
     listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
+    program = os.pidfd_open(os.getpid())
     if child := os.fork():
         os.waitpid(child, 0)
         listener.close()
         os.close(folder)
+        os.close(program)
         return
     if os.fork():
         os._exit(0)  # so that it is nobody's child: the program waits for its own only
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)  # who reads the program's output is not to wait for us
+    start_new_thread(leave_after, (program,))
     serve(listener, folder, name)
+
+
+def leave_after(program: int) -> None:
+    """The namespace lasts as long as somebody is in it."""
+    select.select([program], [], [])
+    os._exit(0)
 
 
 def main() -> None:

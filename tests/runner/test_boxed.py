@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from agentlab.runner.drivers import acp_setup
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.base import Context
 from agentlab.runner.model_proxy import ModelProxy
-from agentlab.sandbox import Bubblewrap, Landlock, Sandbox, probe_bubblewrap, probe_landlock
+from agentlab.sandbox import Bubblewrap, Door, Landlock, Sandbox, probe_bubblewrap, probe_landlock
 from agentlab.testing import fake_acp
 
 pytest.importorskip("acp")
@@ -203,6 +204,22 @@ async def test_a_program_that_reaches_only_its_model_reaches_that_through_the_re
     assert {exchange.response_size for exchange in gate.of(ModelExchange)} == {BIG}  # type: ignore[attr-defined]
     place = tool_lab.home / "agents" / "one" / "model" / "model.sock"
     assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_nobody_stays_at_the_door_when_the_program_has_ended(tmp_path: Path) -> None:
+    """The end of its output comes when the last process of the namespace has gone."""
+    made("bubblewrap", tmp_path, "model")
+    door = Door(place=tmp_path / "model.sock", port=4711)
+    box = Bubblewrap(program=probe_bubblewrap(), network=False).around(shown=[tmp_path], door=door)
+    code = "import socket; socket.create_connection(('127.0.0.1', 4711), 60); print('found')"
+    ended = subprocess.run(
+        box.argv(tmp_path, (), (sys.executable, "-I", "-c", code)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "found\n"), ended.stderr
 
 
 async def test_where_the_record_is_gone_the_program_sees_a_broken_connection(

@@ -20,6 +20,7 @@ from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
 
 from .acp_record import Recorder, name_of
+from .acts import Act, settle
 from .base import Context
 
 if TYPE_CHECKING:
@@ -33,17 +34,14 @@ _HELD = 1.0  # s between looks whether an act still holds what it stands on
 
 
 @dataclass
-class _Act:
-    """One call that was asked for. ended: its last word; None: the turn, or the program, has ended first. bases: of the files
+class _Act(Act["Tool"]):
+    """One call that was asked for. bases: of the files
     that it said it would change, by name, as it showed them."""
 
     tool: Tool
     units: tuple[str, ...]
     bases: dict[str, str | None]
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    ended: asyncio.Future[Tool | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    accepted: bool = False
-    task: asyncio.Task[None] | None = None
 
 
 class Native:
@@ -86,13 +84,7 @@ class Native:
     async def settle(self) -> None:
         """No more comes, for now: wait until all that was done was looked at, and its locks are given back."""
         self.cancel()
-        for act in self._acts.values():
-            if act.task is not None and not act.accepted:
-                act.task.cancel()
-            elif not act.ended.done():
-                act.ended.set_result(None)
-        self._acts.clear()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await settle(self._acts, self._tasks)
 
     # --- one of them -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agentlab.core.events import JSON, Guard, Mode
@@ -18,6 +18,7 @@ from agentlab.errors import AgentlabError, BadRequest, Refused
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
 
+from .acts import Act, settle
 from .base import Context
 
 Item = dict[str, Any]
@@ -33,13 +34,10 @@ _STATUS = {"completed": "ok", "declined": "denied", "failed": "error"}
 
 
 @dataclass
-class _Act:
-    """One item, from its beginning to its end. `ended` holds None where the turn, or the program, has ended first."""
+class _Act(Act[Item]):
+    """One item, from its beginning to its end."""
 
     item: Item
-    ended: asyncio.Future[Item | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    accepted: bool = False
-    task: asyncio.Task[None] | None = None
 
 
 class Native:
@@ -86,13 +84,7 @@ class Native:
 
     async def settle(self) -> None:
         """No more of them comes, for now: wait until what has ended was looked at, and its locks are given back."""
-        for act in self._acts.values():
-            if act.task is not None and not act.accepted:
-                act.task.cancel()
-            elif not act.ended.done():
-                act.ended.set_result(None)
-        self._acts.clear()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await settle(self._acts, self._tasks)
 
     # --- one of them -------------------------------------------------------------------------------------------
 

@@ -68,7 +68,9 @@ class Recipe:
             folder / "settings.json", json.dumps(settings(server, tools, auth, context.root, native=native))
         )
         cwd = acp_setup.start_folder(home)
-        note = acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions)
+        note = acp_setup.away(context.root, native=native) + sharing.instructions(
+            PREFIX, spec.instructions, spec.boundary
+        )
         acp_setup.write_anew(cwd / "GEMINI.md", note)
         model = ("-m", spec.model) if spec.model else ()
         env = {

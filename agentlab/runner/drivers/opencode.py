@@ -65,7 +65,9 @@ class Recipe:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         notes = home / "lab.md"
         native = spec.boundary == "native"
-        told = acp_setup.away(context.root, native=native) + sharing.instructions(PREFIX, spec.instructions)
+        told = acp_setup.away(context.root, native=native) + sharing.instructions(
+            PREFIX, spec.instructions, spec.boundary
+        )
         acp_setup.write_anew(notes, told)
         project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
         chosen = config(

@@ -15,10 +15,10 @@ work around a lock.
 
 
 _NATIVE = """\
-You work in a workspace that other agents change at the same time. Each of your changes waits until it is approved and \
-its files are free, and may be refused: the reason follows as a message. Your own commands run in a sandbox that can only \
-read; what has to write, build or test is run by the tool {lab}run, which takes the locks it needs and is told in \
-`writes` what its command will change.
+You work in a workspace that other agents change at the same time. What you do with your own tools waits until it is \
+approved and what it changes is free, and may be refused. A command of your own may find the workspace read-only, or hold \
+all of it: what has to write, build or test is run by the tool {lab}run, which takes the locks it needs and is told in \
+`writes` what its command will change. The tools {lab}read, {lab}edit and their like wait for nobody but who holds the file.
 
 - Work that spans several files or steps: claim all its units first, in one call ({lab}claim with units such as \
 file:src/a.py, dir:src or proc:test), and release them when done ({lab}release).

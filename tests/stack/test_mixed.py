@@ -13,7 +13,7 @@ import pytest
 import agentlab
 from agentlab.testing.scripted_model import ScriptedModel
 
-from .conftest import of_home, plane_pid
+from .conftest import of_home, plane_pid, until
 
 pytestmark = [pytest.mark.agents, pytest.mark.claude, pytest.mark.timeout(400)]
 
@@ -80,7 +80,15 @@ def test_four_vendors_in_one_folder_lose_nothing(
     (work / "story.txt").write_text("(end)\n")
     (work / "count.txt").write_text("0\n")
     run = lab.run("mixed", workdir=work)
+    wanted = ["file:story.txt", "file:count.txt"]
+    ann = run.spawn("script", name="ann", claims=wanted, steps=[{"ask": "go on?"}, {"read": "story.txt"}])
+    until(lambda: ann.status == "blocked", "somebody is in the way of all of them")
     agents = {kind: run.spawn(kind, work_of(kind), name=kind, **specs[kind]) for kind in VENDORS}
+    for kind, agent in agents.items():
+        until(lambda agent=agent: agent.waits, f"{kind} is in the queue")
+    assert (work / "story.txt").read_text() == "(end)\n"
+    lab.answer(lab.approvals()["approval"].iloc[0], "yes")
+    ann.wait(60).check()
     for kind, agent in agents.items():
         assert agent.wait(300).check().output == f"{kind} is done"
     run.end()
@@ -91,6 +99,16 @@ def test_four_vendors_in_one_folder_lose_nothing(
         assert [line for line in story if line.startswith(kind)] == [f"{kind} {line}" for line in range(3)]
         assert (work / f"{kind}.txt").read_text() == f"by {kind}"
     assert (work / "count.txt").read_text() == "4\n", "nobody counted at the same time as another"
+
+    locks = run.locks()
+    of_ann = locks[locks["actor"] == "ann"]
+    for kind in VENDORS:
+        first = locks[(locks["actor"] == kind) & (locks["unit"] == "file:story.txt")].iloc[0]
+        assert ann.key in list(first["behind"]), f"{kind} queued behind who held it"
+        assert first["requested"] < of_ann["released"].max() <= first["granted"], f"{kind} had it only afterwards"
+    story_locks = locks[(locks["unit"] == "file:story.txt")].sort_values("granted")
+    ends, begins = story_locks["released"].tolist()[:-1], story_locks["granted"].tolist()[1:]
+    assert all(end <= begin for end, begin in zip(ends, begins, strict=True)), "never two at once"
 
     calls = run.tool_calls()
     for kind in VENDORS:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agentlab import discovery
 from agentlab.core.commands import Spawn, Spawned, StartRun
 from agentlab.core.events import AgentSpec
 from agentlab.discovery import Plane
@@ -291,6 +292,7 @@ def _start(chrome: Any, rounds: int) -> Measure:
                 (folder / "config" / "labconfig").mkdir(parents=True)
                 for name, text in off.items():
                     (folder / "config" / "labconfig" / name).write_text(text)
+            stack.callback(discovery.stop, folder / "home", force=True)  # what the server starts outlives it
             sites[on] = stack.enter_context(labs.serve(folder, folder / "home"))
         for number in range(rounds + 1):
             for on in (True, False) if number % 2 else (False, True):

@@ -7,12 +7,18 @@ the summary names it (RERUN), with the first failure. The core, the store and al
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+import time
+import uuid
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from agentlab import processes
+
 HERE = Path(__file__).parent
+MARK = "TESTS_OF"  # a variable that all processes of this session inherit
+SHARED = ("agentlab.plane", "--spare", "jupyter", "ipykernel", "chrom")  # may serve the next test: ended at the end
 OUTSIDE = ("browser", "drivers", "notebook", "packaging", "serverextension", "stack")
 
 
@@ -20,6 +26,48 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).parts[0] in OUTSIDE:
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(scope="session")
+def session_mark() -> Iterator[str]:
+    """The value of MARK. At the end nothing that was started with it is left, whoever started it."""
+    mark = os.environ[MARK] = uuid.uuid4().hex
+    yield mark
+    _ended(mark, set())
+
+
+@pytest.fixture(autouse=True)
+def no_orphans(session_mark: str) -> Iterator[None]:
+    """A test leaves none of the processes behind that it started, but those that serve the next one."""
+    last = _last_pid()
+    before = set(processes.marked(session_mark, MARK))
+    yield
+    if _last_pid() != last:
+        _ended(session_mark, before, SHARED)
+
+
+def _last_pid() -> str:
+    """Changes whenever anybody starts a process: looking through all of them is for tests during which it did."""
+    return Path("/proc/loadavg").read_text().split()[-1]
+
+
+def _ended(mark: str, before: set[int], shared: Sequence[str] = ()) -> None:
+    deadline = time.monotonic() + 30.0
+    while left := _left(mark, before, shared):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.05)
+
+
+def _left(mark: str, before: set[int], shared: Sequence[str]) -> dict[int, str]:
+    found = {pid: _command(pid) for pid in processes.marked(mark, MARK) if pid not in before}
+    return {pid: words for pid, words in found.items() if words and not any(name in words for name in shared)}
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 @pytest.hookimpl(wrapper=True)

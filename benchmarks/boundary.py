@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import agentlab
+from agentlab import discovery, processes
 from agentlab.testing.scripted_model import ScriptedModel
 
 from . import scripted
@@ -21,9 +22,10 @@ from .measure import Measure, left_out, paired
 from .scripted import House
 from .vendors import KINDS, Vendor, do
 
-ROUNDS = 7
+ROUNDS = 15
+WARM = 2  # rounds that find cold caches
 RATIO_TARGET = 1.25
-CALM = 4.0  # s before each run: what the one before left to be done is done, the next runner is started ahead
+CALM = 1.0  # s without a tick of a processor below the plane
 PATIENCE = 120.0  # s that one run may take
 WORK = ({"write": ["a.txt", "hi"]}, {"shell": "expr 40 + 2"}, {"say": "finished"})
 
@@ -43,18 +45,38 @@ def run(quick: bool = False, kinds: Sequence[str] = KINDS) -> list[Measure]:
 
 def _cost(house: House, vendor: Vendor, rounds: int) -> Measure:
     ours, bare = [], []
-    for number in range(rounds + 1):
-        time.sleep(0 if rounds == 1 else CALM)
+    warm = 1 if rounds == 1 else WARM
+    for number in range(rounds + warm):
+        if number:  # there is a runner ahead as soon as there was one
+            _calm(house)
         taken = _bare(vendor, house.model, house.workspace(f"{vendor.kind}-bare-{number}"))
-        time.sleep(0 if rounds == 1 else CALM)
+        if number:
+            _calm(house)
         spawned = _ours(house.lab, vendor, house.model, house.workspace(f"{vendor.kind}-ours-{number}"))
-        if number:  # the first round finds cold caches
+        if number >= warm:
             bare.append(taken)
             ours.append(spawned)
     return paired(
         f"{vendor.kind}: a write and a command", ours, "s", f"{vendor.kind} by itself", bare,
         target=RATIO_TARGET, better="lower", note="spawn to result, the plane running",
     )  # fmt: skip
+
+
+def _calm(house: House) -> None:
+    """Until what the run before left to be done is done, and the next runner stands ready, as for a person's second agent."""
+    plane = discovery.read(house.lab.home)
+    if plane is None:
+        raise RuntimeError("The plane is gone.")
+    deadline, last, since = time.monotonic() + PATIENCE, -1.0, time.monotonic()
+    while time.monotonic() < deadline:
+        below = [seen for pid in processes.tree(plane.pid)[1:] if (seen := processes.info(pid))]
+        used = sum(seen.cpu for seen in below)
+        if not below or used != last:
+            last, since = used, time.monotonic()
+        elif time.monotonic() - since >= CALM:
+            return
+        time.sleep(0.1)
+    raise RuntimeError("No runner stands ready.")
 
 
 def _bare(vendor: Vendor, model: ScriptedModel, root: Path) -> float:

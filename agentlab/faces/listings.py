@@ -89,6 +89,7 @@ def locks(tables: Tables, run_ids: Iterable[str] | None = None) -> Listing:
         "mode": lambda row: {"X": "exclusive", "S": "shared"}.get(row["mode"], row["mode"]),
         "status": lambda row: row["status"] + (" (implicit)" if row.get("implicit") else ""),
         "since": lambda row: _since(row.get("granted") or row.get("requested"), now),
+        "lease": _lease,
         "queue": lambda row: queue_text(row) if row["status"] == "waiting" else "",
     }
     return _live("locks", "Locks", cells, rows, "" if rows else "Nothing is held, nobody waits.")
@@ -186,6 +187,11 @@ def doctor(checks: list[Check]) -> Listing:
     return Listing(
         "Doctor", ("check", "verdict", "detail", "fix"), [tuple(check) for check in checks], lambda: records, frame
     )
+
+
+def _lease(row: Row) -> str:
+    """Its term. Its end moves with every sign of life of its owner: a countdown would be of an earlier one."""
+    return "" if row["status"] == "waiting" or not row.get("ttl") else span(row["ttl"])
 
 
 def _since(ns: int | None, now: int) -> str:

@@ -163,6 +163,7 @@ def test_ps_and_locks_are_frames_that_show_who_waits_for_whom(ip, stage: Stage, 
         assert "waits for file:a.txt · held by a · 1st" in frame._repr_html_()
         assert "waits for file:a.txt · held by a" in " ".join(repr(frame).split())
     assert agent(ip, "ps").set_index("name").loc["b", "status"] == "waiting"
+    assert "lease" in agent(ip, "locks")._repr_html_()
     assert type(agent(ip, "ps")[["name"]]) is pd.DataFrame
     assert capsys.readouterr() == ("", "")
 

@@ -95,6 +95,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"env": {"KEY": "secret"}}, "env"),
     ({"task": None}, "script agent wants"),
     ({"priority": "highest"}, "normal"),
+    ({"max_cost": 0.5}, "Use max_time instead"),
+    ({"max_tokens": 1000}, "Use max_time instead"),
     ({"boundary": "native"}, "it has tools"),
     ({"kind": "acp", "task": "x", "options": {"command": "my-agent"}}, "Say boundary='native'"),
 ]
@@ -102,14 +104,14 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
 
 async def test_what_a_form_may_say_of_an_agent_is_what_the_client_takes(jupyter: Jupyter) -> None:
     said = {
-        "claims_mode": "shared", "tools": ["read", "edit"], "permissions": ["reject tool=run"], "max_tokens": 1000, "max_cost": 0.5, "max_time": 60.0,
+        "claims_mode": "shared", "tools": ["read", "edit"], "permissions": ["reject tool=run"], "max_time": 60.0,
         "wait_limits": True, "instructions": "Be brief.",
     }  # fmt: skip
     made = await spawned(jupyter, **said)
     row = (await jupyter.script.get("agentlab/api/state")).json()["tables"]["agents"][made["agent"]]
     spec = row["spec"]
     assert (spec["tools"], spec["claims_mode"], spec["instructions"]) == (["read", "edit"], "S", "Be brief.")
-    assert spec["budget"] == {"tokens": 1000, "cost": 0.5, "time": 60.0} and spec["wait_limits"] is True
+    assert spec["budget"] == {"time": 60.0} and spec["wait_limits"] is True
     assert "reject" in str(spec["permissions"])
 
 

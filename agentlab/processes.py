@@ -79,7 +79,7 @@ def info(pid: int) -> Info | None:
 
 def _told(pid: int | str, what: str) -> bytes:
     """A file of /proc, without a `Path` or a decoder: hundreds are read in one look. Raises OSError."""
-    fd = os.open(f"/proc/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(f"{_PROC}/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
         while part := os.read(fd, 1 << 16):

@@ -7,7 +7,9 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[labs.Server]:
+@contextmanager
+def served(**options: Any) -> Iterator[labs.Server]:
+    """A JupyterLab in a folder of its own, as `labs.serve` has it; nothing of it is left at the end."""
     base = Path(tempfile.mkdtemp(prefix="agentlab-browser-")).resolve()
     home = base / "agentlab"
     try:
-        with labs.serve(base, home) as server:
+        with labs.serve(base, home, **options) as server:
             yield server
         if home.exists():
             discovery.stop(home, force=True)
@@ -44,6 +47,12 @@ def server() -> Iterator[labs.Server]:
         for pid in of_home(home):
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[labs.Server]:
+    with served() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

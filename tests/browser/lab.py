@@ -203,6 +203,13 @@ class Lab:
             "([id, args]) => window.jupyterapp.commands.execute(id, args).then(() => null)", [command, args or {}]
         )
 
+    def run_notebook(self, path: str) -> None:
+        """Open it with a kernel of its own, and have all its cells executed. path: relative to the root of the server."""
+        self.run("docmanager:open", {"path": path, "kernel": {"name": "python3"}})
+        self.page.locator(".jp-Notebook .jp-Cell").wait_for()
+        self.page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()
+        self.run("notebook:run-all-cells")
+
 
 @contextlib.contextmanager
 def visit(chrome: Browser, server: Server) -> Iterator[Lab]:

@@ -56,10 +56,7 @@ def test_a_user_of_the_hub_has_the_sidebar_and_is_told_when_the_hub_stops_the_se
     (hub.people / "ann" / "work").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)]), hub.people / "ann" / "mine.ipynb")
     page.show_panel()
-    page.run("docmanager:open", {"path": "mine.ipynb", "kernel": {"name": "python3"}})
-    page.page.locator(".jp-Notebook .jp-Cell").wait_for()
-    page.page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()
-    page.run("notebook:run-all-cells")
+    page.run_notebook("mine.ipynb")
     question = page.section("approvals").get_by_text("go on?")
     question.wait_for()
     with agentlab.connect(hub.home) as lab:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +13,9 @@ from babel.messages.mofile import write_mo
 from playwright.sync_api import expect
 
 import agentlab
-from agentlab import discovery
-from tests.stack.conftest import of_home, until
 
 from . import lab as labs
+from .conftest import served
 from .lab import Lab
 
 LOCALE = "de_DE"
@@ -64,20 +59,10 @@ def language_pack(site: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[labs.Server]:
-    base = Path(tempfile.mkdtemp(prefix="agentlab-browser-")).resolve()
-    home = base / "agentlab"
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Server]:
     german = {"@jupyterlab/translation-extension/plugin.jupyterlab-settings": json.dumps({"locale": LOCALE})}
-    try:
-        with labs.serve(base, home, settings=german, packages=language_pack(base / "site")) as server:
-            yield server
-        if home.exists():
-            discovery.stop(home, force=True)
-        until(lambda: not of_home(home), "the end of all processes of the home")
-    finally:
-        for pid in of_home(home):
-            os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(base, ignore_errors=True)
+    with served(settings=german, packages=language_pack(tmp_path_factory.mktemp("site"))) as server:
+        yield server
 
 
 def test_every_part_of_it_speaks_the_language_of_jupyterlab(page: Lab, lab: agentlab.Lab, work: Path) -> None:
@@ -130,10 +115,7 @@ run.spawn('script', name='ida', steps=[{{"run": ["sleep", "600"]}}])
 run
 """
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), work / "zelle.ipynb")
-    page.run("docmanager:open", {"path": f"{work.name}/zelle.ipynb", "kernel": {"name": "python3"}})
-    page.page.locator(".jp-Notebook .jp-Cell").wait_for()
-    page.page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()
-    page.run("notebook:run-all-cells")
+    page.run_notebook(f"{work.name}/zelle.ipynb")
     view = page.page.locator(".jp-OutputArea .agentlab-fleet")
     row = view.locator("tr", has_text="ida")
     expect(row).to_contain_text("arbeitet", timeout=60_000)

@@ -31,10 +31,7 @@ def test_a_view_stays_as_it_is_while_its_output_is_brought_up_to_date_and_says_w
     ann, bob = [{"ask": "go on?"}, {"run": ["sleep", "600"]}], [{"run": ["sleep", "600"]}]
     cell = CELL.format(workdir=str(work), ann=ann, bob=bob)
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), work / "shown.ipynb")
-    page.run("docmanager:open", {"path": f"{work.name}/shown.ipynb", "kernel": {"name": "python3"}})
-    page.page.locator(".jp-Notebook .jp-Cell").wait_for()
-    page.page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()
-    page.run("notebook:run-all-cells")
+    page.run_notebook(f"{work.name}/shown.ipynb")
     view = page.page.locator(".jp-OutputArea .agentlab-fleet")
     row = view.locator("tr", has_text="bob")
     row.get_by_text("running").wait_for()

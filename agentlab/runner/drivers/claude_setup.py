@@ -17,7 +17,7 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import protected, sharing
-from .program import remembered
+from .program import remember, remembered
 
 MINIMUM = (2, 0)
 """The oldest Claude Code that speaks the control protocol as we use it."""
@@ -141,9 +141,7 @@ async def check_version(cli: Path, env: Mapping[str, str], shared: Path) -> str:
     if kept.exists():
         return kept.read_text()
     version = await _version(cli, env)
-    draft = kept.with_suffix(f".{os.getpid()}")
-    draft.write_text(version)
-    draft.replace(kept)
+    remember(kept, version.encode())
     return version
 
 

@@ -25,7 +25,7 @@ from agentlab.runner.tools import ToolSpec
 
 from . import protected
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
-from .program import remembered
+from .program import remember, remembered
 
 LOGIN = "log in once with `codex login`, or hand a key to this agent with --env OPENAI_API_KEY=env:OPENAI_API_KEY"
 
@@ -257,7 +257,5 @@ async def catalogue(cli: Path, shared: Path, env: Mapping[str, str]) -> bytes:
     said = b"".join(parts)
     if exit.code != 0 or not said:
         raise Unavailable(f"`{cli} debug models` failed (exit code {exit.code}). {_RENEW}", reason="version")
-    draft = kept.with_suffix(f".{child.pid}")
-    draft.write_bytes(said)
-    draft.replace(kept)
+    remember(kept, said)
     return said

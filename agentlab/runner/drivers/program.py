@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,13 @@ def remembered(program: Path, shared: Path, what: str) -> Path:
     """Where something is kept for as long as the program is the same file. Raises OSError: there is no such file."""
     found = program.resolve().stat()
     return shared / f"{what}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
+
+
+def remember(kept: Path, said: bytes) -> None:
+    """At a place from `remembered`, whole or not at all: others may read it, or write the same, meanwhile."""
+    draft = kept.with_suffix(f".{os.getpid()}")
+    draft.write_bytes(said)
+    draft.replace(kept)
 
 
 class Program:

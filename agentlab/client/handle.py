@@ -132,13 +132,7 @@ class AgentHandle:
 
     def events(self, **options: Any) -> pd.DataFrame:
         """Its part of `run.events()`, that of its subagents included."""
-        where, params = (
-            "actor = ? OR substr(actor, 1, ?) = ?",
-            [self.agent_id, len(self.agent_id) + 1, f"{self.agent_id}/"],
-        )
-        if options.get("where"):
-            where, params = f"({where}) AND ({options['where']})", [*params, *options.get("params", ())]
-        return self.run.events(**{**options, "where": where, "params": params})
+        return self.run.events(actor=self.agent_id, **options)
 
     def logs(self, tail: int | None = None, follow: bool = False) -> str | Iterator[str]:
         """What it and its processes said, control characters written out. `follow`: an iterator of lines, to its end."""

@@ -18,12 +18,13 @@ Raises NotFound (no such log, no such run), BadRequest (a column or a condition 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 
 from agentlab.errors import AgentlabError, BadRequest, NotFound
 from agentlab.store.rows import restore
@@ -34,6 +35,7 @@ from .blobs import contents, named_in
 from .columns import from_batches, from_records, objects
 from .kinds import Columns, Kind, schema_of
 from .load import Log, Value
+from .matches import Found, Search
 from .queries import Condition, Runs
 from .stories import Reading, Record, Step
 from .usage import USAGE, Usage, reported
@@ -62,19 +64,34 @@ def runs_df(db: str | Path, *, where: str | None = None, params: Sequence[Value]
 
 
 def events_df(
-    db: str | Path, run_id: Runs = None, *, types: Iterable[str] | None = None, **options: Unpack[Options]
+    db: str | Path,
+    run_id: Runs = None,
+    *,
+    types: Iterable[str] | None = None,
+    actor: str | None = None,
+    unit: str = "",
+    text: str = "",
+    **options: Unpack[Options],
 ) -> pd.DataFrame:
-    """The events, one a row; without their payload, unless `payload` or `columns` asks for it."""
+    """The events, one a row; without their payload, unless `payload` or `columns` asks for it.
+
+    actor: with its subagents. unit, text: a part of a work unit or path, or of what an event says, whatever the case
+    (`trace.matches`): the filter of the run console. Large values are searched whole.
+    """
     log, ask = Log(db), _Ask(options, payload=False)
     names = ask.pick(queries.EVENTS, always=("payload",) if ask.payload else ())
     chosen = {name: queries.EVENTS[name] for name in dict.fromkeys(("run_id", "seq", *names))}
-    condition = queries.of_runs(run_id) & queries.of_types(types) & queries.after(ask.since) & ask.where
+    condition = queries.of_runs(run_id) & queries.of_types(types) & queries.of_actor(actor)
+    condition = condition & queries.after(ask.since) & ask.where
+    reading = Reading(ask.strict)
+    if search := Search(unit, text):
+        condition = queries.of_ids(_matching(log, condition, search, reading))
     query = queries.events(chosen, condition)
     frame = log.read(query, schema_of(chosen), lambda batches: from_batches(chosen, batches))
     _check_runs(log, run_id, frame)
     if "payload" in names and (ask.blobs or ask.payload == "parsed"):
-        frame = _with_payloads(log, frame, ask)
-    return frame if list(frame.columns) == names else frame[names]
+        frame = _with_payloads(log, frame, ask, reading)
+    return _finished(frame, names, reading)
 
 
 def messages_df(db: str | Path, run_id: Runs = None, **options: Unpack[Options]) -> pd.DataFrame:
@@ -213,9 +230,29 @@ def _steps(log: Log, condition: Condition, wanted: Condition, blobs: bool) -> li
     return [step._replace(payload=restore(step.payload, found.get)) for step in steps]
 
 
-def _with_payloads(log: Log, frame: pd.DataFrame, ask: _Ask) -> pd.DataFrame:
+def _matching(log: Log, condition: Condition, search: Search, reading: Reading) -> list[int]:
+    """The ids of events that match, read some at a time."""
+
+    def consume(batches: Iterable[pa.RecordBatch]) -> list[int]:
+        reading.errors.clear()  # it may be asked twice
+        return [id for batch in batches for id in _searched(log, batch, search, reading)]
+
+    return log.read(queries.looked_at(condition), schema_of(queries.LOOKED_AT), consume)
+
+
+def _searched(log: Log, batch: pa.RecordBatch, search: Search, reading: Reading) -> Iterator[int]:
+    large = dict(contents(log, named_in(batch["payload"].to_pylist())))
+    for row in batch.to_pylist():
+        try:
+            whole = restore(row["payload"], large.get)
+            if search.matches(Found(row["type"], row["name"], row["unit"], row["status"], whole)):
+                yield row["id"]
+        except (msgspec.MsgspecError, AgentlabError) as error:
+            reading.fail(f"{row['run_id']}:{row['seq']}", error)
+
+
+def _with_payloads(log: Log, frame: pd.DataFrame, ask: _Ask, reading: Reading) -> pd.DataFrame:
     payloads: list[Any] = list(frame["payload"])
-    reading = Reading(ask.strict)
     found = dict(contents(log, named_in(payloads))) if ask.blobs else {}
     for i, payload in enumerate(payloads):
         try:

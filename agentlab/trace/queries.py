@@ -88,6 +88,18 @@ def of_types(types: Iterable[str] | None) -> Condition:
     return Condition() if types is None else Condition("type IN (SELECT value FROM json_each(?))", (_list(types),))
 
 
+def of_actor(actor: str | None) -> Condition:
+    """What an actor did, and what its subagents did."""
+    if actor is None:
+        return Condition()
+    below = f"{actor}/"
+    return Condition("(actor = ? OR substr(actor, 1, ?) = ?)", (actor, len(below), below))
+
+
+def of_ids(ids: Iterable[int]) -> Condition:
+    return Condition("id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
+
+
 def after(seq: int | None) -> Condition:
     return Condition() if seq is None else Condition("seq > ?", (seq,))
 
@@ -101,6 +113,23 @@ def events(columns: Columns, condition: Condition) -> Query:
     """Events with these columns, run_id and seq first."""
     selected = ", ".join(_EVENT_SQL.get(name, name) for name in columns)
     return Query(f"SELECT {selected} FROM events WHERE {condition.sql}", condition.params, ORDER)  # noqa: S608
+
+
+LOOKED_AT: Columns = {
+    "id": Kind.NUMBER,
+    "run_id": Kind.TEXT,
+    "seq": Kind.NUMBER,
+    "type": Kind.TEXT,
+    "name": Kind.TEXT,
+    "unit": Kind.TEXT,
+    "status": Kind.TEXT,
+    "payload": Kind.JSON,
+}
+
+
+def looked_at(condition: Condition) -> Query:
+    """Events to be searched by `trace.matches`."""
+    return Query(f"SELECT {', '.join(LOOKED_AT)} FROM events WHERE {condition.sql}", condition.params)  # noqa: S608
 
 
 STEPS = (

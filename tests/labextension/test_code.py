@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from cells import GOLDEN, value_of
 
 import agentlab
 from agentlab import discovery
 
-CODES: dict[str, str] = json.loads(
-    (Path(__file__).parents[2] / "labextension" / "tests" / "console" / "codes.json").read_text()
-)
+CODES: dict[str, str] = json.loads((GOLDEN / "codes.json").read_text())
 
 EMPTY = {"artifacts", "events with every filter"}
 """Of what the run has none."""
@@ -39,15 +36,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[agentlab.Run]:
                 yield run
         finally:
             discovery.stop(home, force=True)
-
-
-def value_of(code: str) -> object:
-    """The value of the last line of a cell."""
-    *before, last = ast.parse(code).body
-    assert isinstance(last, ast.Expr)
-    names: dict[str, Any] = {}
-    exec(compile(ast.Module(before, []), "<cell>", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
 
 
 @pytest.mark.parametrize("shown", CODES)

@@ -1,9 +1,12 @@
-import { isFiltering, type IFilter } from './filter';
+import type { IFilter } from './filter';
 import type { RunStore } from './store';
 
-/** What a Python text needs. */
+/** A text in Python, in ASCII: nothing in it looks like something else, or turns the line around. */
 function quoted(text: string): string {
-  return JSON.stringify(text).replace(/[\u007f-\uffff]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(text).replace(/[^\x20-\x7e]/gu, char => {
+    const code = char.codePointAt(0)!.toString(16);
+    return code.length > 4 ? `\\U${code.padStart(8, '0')}` : `\\u${code.padStart(4, '0')}`;
+  });
 }
 
 /** Python whose last expression is a DataFrame of what a console shows, to go on with in a notebook. */
@@ -19,7 +22,7 @@ function shown(store: RunStore): string {
   const upTo = cursor === null ? '' : `seq <= ${cursor}`;
   switch (store.pane) {
     case 'events':
-      return frame('events', [upTo, ...conditions(store.filter)], store.filter.text);
+      return frame('events', [upTo], filtered(store.filter));
     case 'diffs': {
       const event = store.change === null ? undefined : log.events[store.change];
       const path = typeof event?.body.path === 'string' ? `unit = ${sql(`file:${event.body.path}`)}` : '';
@@ -39,21 +42,17 @@ function shown(store: RunStore): string {
   }
 }
 
-function frame(name: string, where: string[], text = ''): string {
+function frame(name: string, where: string[], options: string[] = []): string {
   const asked = where.filter(Boolean).join(' AND ');
-  const call = `run.${name}(${asked ? `where=${quoted(asked)}` : ''}${text ? `${asked ? ', ' : ''}payload="text"` : ''})`;
-  return text ? `${call}.query(${quoted(`payload.str.contains(${quoted(text)}, case=False, regex=False)`)})` : call;
+  return `run.${name}(${[...(asked ? [`where=${quoted(asked)}`] : []), ...options].join(', ')})`;
 }
 
-function conditions(filter: IFilter): string[] {
-  if (!isFiltering(filter)) {
-    return [];
-  }
-  const types = [...filter.types].sort();
+/** A filter as `run.events` takes it: it means the same there. */
+function filtered({ types, actor, unit, text }: IFilter): string[] {
+  const given = Object.entries({ actor, unit, text }).filter(([, value]) => value);
   return [
-    types.length === 0 ? '' : types.length === 1 ? `type = ${sql(types[0]!)}` : `type IN (${types.map(sql).join(', ')})`,
-    filter.actor ? `(actor = ${sql(filter.actor)} OR substr(actor, 1, ${filter.actor.length + 1}) = ${sql(`${filter.actor}/`)})` : '',
-    filter.unit ? `instr(lower(unit), ${sql(filter.unit.toLowerCase())}) > 0` : ''
+    ...(types.size ? [`types=[${[...types].sort().map(quoted).join(', ')}]`] : []),
+    ...given.map(([name, value]) => `${name}=${quoted(value)}`)
   ];
 }
 

@@ -1,10 +1,14 @@
 import type { EventLog } from './log';
+import { Search } from './matches';
 
 /** What of the table of events is shown. Empty: everything. */
 export interface IFilter {
   readonly types: ReadonlySet<string>;
+  /** With its subagents. */
   readonly actor: string;
+  /** A part of a work unit. */
   readonly unit: string;
+  /** A part of what an event says. */
   readonly text: string;
 }
 
@@ -19,15 +23,13 @@ export const isFiltering = (filter: IFilter): boolean =>
 export class Filtered {
   readonly indexes: number[] = [];
   private _looked = 0;
-  private readonly _text: string;
-  private readonly _unit: string;
+  private readonly _search: Search;
 
   constructor(
     readonly log: EventLog,
     readonly filter: IFilter
   ) {
-    this._text = filter.text.toLowerCase();
-    this._unit = filter.unit.toLowerCase();
+    this._search = new Search(filter.unit, filter.text);
   }
 
   /** Whether everything was looked at. */
@@ -63,17 +65,6 @@ export class Filtered {
         return false;
       }
     }
-    if (!this._unit && !this._text) {
-      return true;
-    }
-    const event = log.events[index]!;
-    if (this._unit && !unitsOf(event.unit, event.body.units, event.body.path).includes(this._unit)) {
-      return false;
-    }
-    return !this._text || `${event.name ?? ''} ${event.status ?? ''} ${JSON.stringify(event.body)}`.toLowerCase().includes(this._text);
+    return this._search.isEmpty || this._search.matches(log.events[index]!);
   }
-}
-
-function unitsOf(...parts: unknown[]): string {
-  return parts.flat().filter((each): each is string => typeof each === 'string').join(' ').toLowerCase();
 }

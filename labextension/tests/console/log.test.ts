@@ -250,7 +250,7 @@ describe('the code of what is shown', () => {
     shown.setCursor(40);
     shown.setFilter({ types: new Set(['tool.call', 'lock.grant']), actor: "it's", unit: 'src', text: 'a "b"' });
     expect(codeOf(shown).split('\n').pop()).toBe(
-      'run.events(where="seq <= 40 AND type IN (\'lock.grant\', \'tool.call\') AND (actor = \'it\'\'s\' OR substr(actor, 1, 5) = \'it\'\'s/\') AND instr(lower(unit), \'src\') > 0", payload="text").query("payload.str.contains(\\"a \\\\\\"b\\\\\\"\\", case=False, regex=False)")'
+      'run.events(where="seq <= 40", types=["lock.grant", "tool.call"], actor="it\'s", unit="src", text="a \\"b\\"")'
     );
     shown.setPane('state');
     expect(codeOf(shown)).toContain('run.at(40)["tables"]["agents"].values()');

@@ -35,6 +35,7 @@ from .feed import Feed
 from .handler import PlaneHandler
 from .http import serve_http
 from .policies import Policies
+from .secrets import Secrets
 from .supervisor import Supervisor
 from .sweeper import Sweeper, dress
 from .workspaces import Workspaces
@@ -82,8 +83,9 @@ class Plane:
             await self.engine.submit(StartRun(run_id=PLANE, name=PLANE, root="/", host=self.runtimes[0].host))
             authority = Authority(self.token, home_secret(self.home))
             socket = discovery.socket_path(self.home)
+            secrets = Secrets()
             self.supervisor = Supervisor(
-                self.engine, self.runtimes, home=self.home, address=f"unix:{socket}", token_for=authority.agent_token,
+                self.engine, self.runtimes, secrets, home=self.home, address=f"unix:{socket}", token_for=authority.agent_token,
                 read_journal=lambda agent, after: journal.read(journal.path_of(self.home, agent), after),
                 heartbeat=self.config.intervals.heartbeat, grace=self.config.intervals.stop,
             )  # fmt: skip
@@ -95,7 +97,7 @@ class Plane:
             facts = {"home": str(self.home), "database": str(path)}
             workspaces = Workspaces(self.engine, self.config.limits, self.home)
             self.handler = PlaneHandler(
-                self.engine, self.feed, self.supervisor, authority, workspaces, facts, self._admin
+                self.engine, self.feed, self.supervisor, secrets, authority, workspaces, facts, self._admin
             )
             self.sweeper = Sweeper(
                 self.engine, self.supervisor, self.handler, self.runtimes, self.config, self.kinds, self.stopped.set

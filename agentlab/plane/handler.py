@@ -22,6 +22,7 @@ from . import history
 from .auth import ADMIN, Authority, check
 from .engine import Engine
 from .feed import Feed
+from .secrets import Marks, Secrets
 from .supervisor import Supervisor
 from .tickets import Tickets
 from .workspaces import Workspaces
@@ -53,6 +54,7 @@ class PlaneHandler:
         engine: Engine,
         feed: Feed,
         supervisor: Supervisor,
+        secrets: Secrets,
         authority: Authority,
         workspaces: Workspaces,
         facts: dict[str, str],
@@ -61,6 +63,7 @@ class PlaneHandler:
         self.engine = engine
         self.feed = feed
         self.supervisor = supervisor
+        self.secrets = secrets
         self.authority = authority
         self.tickets = Tickets(engine)
         self.history = history.History(engine.store)
@@ -98,7 +101,7 @@ class PlaneHandler:
         check(peer.identity, request)
         match request:
             case c.Claim() | c.Release() | c.Report():  # nothing follows from them outside the log
-                self.engine.post(request, partial(_answer, peer, id))
+                self.engine.post(self.secrets.conceal(request), partial(_answer, peer, id))
             case c.StartRun() | c.EndRun():
                 self._later(peer, id, self.carry_out(request))
             case c.Command():
@@ -109,7 +112,8 @@ class PlaneHandler:
             case m.Renew(owner=owner):
                 self._renew(peer, id, owner)
             case m.PutBlobs(blobs=blobs):
-                self.engine.keep(blobs, answered=lambda reply: _answer(peer, id, reply))
+                kept = self.secrets.blobs(peer.identity, blobs)
+                self.engine.keep(kept, answered=lambda reply: _answer(peer, id, reply))
             case m.Watch(since=since):
                 self._subscriptions[peer, id] = self.feed.watch(_PeerSink(peer, id), since)
             case m.Follow(run_id=run_id, since=since):
@@ -147,25 +151,48 @@ class PlaneHandler:
     # --- requests ----------------------------------------------------------------------------------------------
 
     def _command(self, peer: Peer, id: int, command: c.AnyCommand) -> None:
+        logged, marks = self._concealed(command)
+
         def answered(reply: c.AnyReply | AgentlabError) -> None:
             if isinstance(reply, c.Hired):
                 self.supervisor.arrived(peer.identity, peer)
+                reply = self.secrets.hired(reply)
             elif not isinstance(reply, AgentlabError):
-                self.supervisor.told(command, reply)
+                self._told(command, marks, reply)
             _answer(peer, id, reply)
 
-        self.engine.post(command, answered)
+        self.engine.post(logged, answered)
 
     async def carry_out(self, command: c.AnyCommand) -> c.AnyReply:
         """A command, to its durable reply. Raises what it was refused with."""
-        match command:
+        logged, marks = self._concealed(command)
+        match logged:
             case c.StartRun():
-                return await self.workspaces.open(command)
+                return await self.workspaces.open(logged)
             case c.EndRun():
-                return await self.workspaces.close(command)
-        reply = await self.engine.submit(command)
-        self.supervisor.told(command, reply)
+                return await self.workspaces.close(logged)
+        reply = await self.engine.submit(logged)
+        self._told(command, marks, reply)
         return reply
+
+    def _concealed(self, command: c.AnyCommand) -> tuple[c.AnyCommand, Marks]:
+        """As it may be logged. The marks in a spec have nobody yet whose they are."""
+        if isinstance(command, c.Spawn):
+            return self.secrets.conceal_spawn(command)
+        agents = self.engine.state.agents
+        match command:
+            case c.SendText(agent=agent):
+                to = agents.get(agent)
+            case c.Answer(approval=approval) if (question := self.engine.state.approvals.get(approval)) is not None:
+                to = agents.get(question.agent)
+            case _:
+                to = None
+        return self.secrets.conceal(command, to.agent if to is not None and to.status not in ENDED else None), {}
+
+    def _told(self, command: c.AnyCommand, marks: Marks, reply: c.AnyReply) -> None:
+        if isinstance(command, c.Spawn) and isinstance(reply, c.Spawned):
+            self.secrets.bind(reply.agent, command.secrets, marks)
+        self.supervisor.told(command, reply)
 
     def _renew(self, peer: Peer, id: int, owner: str) -> None:
         self.engine.leases.renew(owner, self.engine.now().mono)

@@ -26,6 +26,7 @@ from agentlab.link.peer import Peer
 from agentlab.runtimes.base import Ended, Launch, Place, Runtime
 
 from .engine import Engine
+from .secrets import Secrets
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Supervisor:
         self,
         engine: Engine,
         runtimes: Sequence[Runtime],
+        secrets: Secrets,
         *,
         home: Path,
         address: str,
@@ -50,7 +52,7 @@ class Supervisor:
         self.engine = engine
         self.runtimes = {runtime.id: runtime for runtime in runtimes}
         self.peers: dict[str, Peer] = {}
-        self._secrets: dict[str, dict[str, str]] = {}
+        self.secrets = secrets
         self._home, self._address, self._token_for = home, address, token_for
         self._read_journal, self._heartbeat, self._grace = read_journal, heartbeat, grace
         self._watched: dict[str, asyncio.Task[None]] = {}
@@ -94,6 +96,7 @@ class Supervisor:
             return
         ended = await runtime.poll(place)
         if ended is None:
+            self.secrets.bind(agent.agent, _looked_up(agent.spec)[0])
             self._watch(agent.agent, runtime, place)
             if agent.status == "stopping":
                 self._stop(agent.agent, now=False)
@@ -167,20 +170,16 @@ class Supervisor:
     def _resolve(self, agent: Agent) -> dict[str, str]:
         """The values of the agent's environment. Those that a client gave are in memory only: after a restart of the plane
         what can be looked up again is, and what cannot is an error."""
-        known = self._secrets.get(agent.agent)
+        known = self.secrets.of(agent.agent)
         if known is not None:
             return known
-        values: dict[str, str] = {}
-        for name, reference in agent.spec.env.items():
-            kind, _, rest = reference.partition(":")
-            if kind == "env" and rest in os.environ:
-                values[name] = os.environ[rest]
-            elif kind == "file":
-                values[name] = Path(rest).expanduser().read_text().strip()
-            else:
-                raise Unavailable(
-                    f"The value of {name} ({reference}) went with the plane that was given it. Spawn the agent again."
-                )
+        values, missing = _looked_up(agent.spec)
+        gone = "went with the plane that was given it. Spawn the agent again."
+        if missing:
+            raise Unavailable(f"The value of {missing[0]} ({agent.spec.env[missing[0]]}) {gone}")
+        self.secrets.bind(agent.agent, values)
+        if lost := self.secrets.lost(agent.agent, agent.spec):
+            raise Unavailable(f"What {lost[0]} stands for in its task {gone}")
         return values
 
     # --- watching ----------------------------------------------------------------------------------------------
@@ -233,13 +232,15 @@ class Supervisor:
             blobs, entries = await asyncio.to_thread(
                 self._read_journal, agent, self.engine.state.journals.get(agent, 0)
             )
-            self.engine.keep(blobs)
+            self.engine.keep(self.secrets.blobs(agent, blobs))
             if entries:
-                await self.engine.submit(c.Report(agent=agent, entries=tuple(entries)))
+                report = c.Report(agent=agent, entries=tuple(entries))
+                await self.engine.submit(self.secrets.conceal(report))
         except (AgentlabError, OSError) as error:
             log.error("the journal of %s could not be read: %s", agent, error)
 
     async def _finish(self, finish: c.Finish) -> None:
+        finish = self.secrets.conceal(finish)
         while True:
             try:
                 await self.engine.submit(finish)
@@ -263,9 +264,6 @@ class Supervisor:
     def told(self, command: c.AnyCommand, reply: c.AnyReply) -> None:
         """A command was carried out: what has to be done outside the log."""
         match command, reply:
-            case c.Spawn(secrets=secrets), c.Spawned(agent=agent):
-                if secrets:
-                    self._secrets[agent] = secrets
             case c.Ask(approval=approval), _:  # asked again after the connection was lost: it may be answered since
                 question = self.engine.state.approvals.get(approval)
                 if question is not None and question.status != "asked":
@@ -304,7 +302,7 @@ class Supervisor:
 
     def _push_answer(self, question: Question) -> None:
         told = {name: getattr(question, name) for name in ("approval", "status", "by", "scope", "rule")}
-        self._push(question.agent, Message(verb="answer", text=question.answer, data=told))
+        self._push(question.agent, Message(verb="answer", text=self.secrets.answer(question), data=told))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -317,11 +315,11 @@ class Supervisor:
                 case e.AgentStart():
                     self._wake.set()
                 case e.AgentEnd():
-                    self._secrets.pop(f"{event.run_id}/{event.actor}", None)
+                    self.secrets.left(f"{event.run_id}/{event.actor}")
                     self._wake.set()
                 case e.Message(to=agent, role="user", text=text) if agent:
                     data: e.JSON = {"seq": event.seq, "interrupt": event.status == "interrupt"}
-                    self._push(agent, Message(verb="send", text=text, data=data))
+                    self._push(agent, Message(verb="send", text=self.secrets.reveal(agent, text), data=data))
                 case e.Approval(approval=approval) if event.status != "asked":
                     if (question := self.engine.state.approvals.get(approval)) is not None:
                         self._push_answer(question)
@@ -332,6 +330,8 @@ class Supervisor:
                     self._push(owner, Message(verb="revoked", data=taken))
                 case e.StateSet(store="runtime"):
                     self._wake.set()
+                case e.RunEnd():
+                    self.secrets.closed(event.run_id)
 
     # --- rows --------------------------------------------------------------------------------------------------
 
@@ -344,6 +344,21 @@ class Supervisor:
             return {}
         found: Row = msgspec.to_builtins(await runtime.stats(place))
         return found
+
+
+def _looked_up(spec: e.AgentSpec) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(values of its environment that can be had without whoever spawned it, names of the others)"""
+    values: dict[str, str] = {}
+    for name, reference in spec.env.items():
+        kind, _, rest = reference.partition(":")
+        if kind == "env" and rest in os.environ:
+            values[name] = os.environ[rest]
+        elif kind == "file":
+            try:
+                values[name] = Path(rest).expanduser().read_text().rstrip("\n")
+            except (OSError, UnicodeDecodeError):
+                continue
+    return values, tuple(name for name in spec.env if name not in values)
 
 
 def _place(text: str | None) -> Place | None:

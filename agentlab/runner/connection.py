@@ -27,6 +27,7 @@ from agentlab.core.commands import (
 )
 from agentlab.core.events import JSON, AnyBody, Blob, Mode, Revocation
 from agentlab.core.policy import Rule
+from agentlab.core.redaction import Redactor
 from agentlab.errors import (
     AgentlabError,
     BadRequest,
@@ -47,7 +48,6 @@ from agentlab.runtimes.base import Launch
 
 from .claims import Claims
 from .gate import Permission, Verdict
-from .redaction import Redactor
 from .uplink import Uplink
 
 LARGEST_BLOB = MAX_FRAME - 4096  # bytes

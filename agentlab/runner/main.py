@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from agentlab import processes
+from agentlab.core.redaction import Redactor
 from agentlab.runtimes.base import Launch
 
 from . import spare
-from .redaction import Redactor
 from .worker import Worker
 
 

@@ -17,6 +17,7 @@ from agentlab import processes
 from agentlab.core import commands as c
 from agentlab.core.commands import Granted, Queued
 from agentlab.core.events import LockGrant, LockRelease, Message, Mode, ToolCall, ToolResult
+from agentlab.core.redaction import Redactor
 from agentlab.errors import AlreadyHeld, BadRequest, NotHeld, PlaneUnavailable, Refused, WouldBlock
 from agentlab.link import messages as m
 from agentlab.link.journal import path_of, read
@@ -24,7 +25,6 @@ from agentlab.runner import claims, revive
 from agentlab.runner.connection import LARGEST_BLOB, PlaneGate
 from agentlab.runner.gate import Permission, Verdict
 from agentlab.runner.leases import LocalLeases
-from agentlab.runner.redaction import Redactor
 
 A, B = ("file:a.txt",), ("file:b.txt",)
 

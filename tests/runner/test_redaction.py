@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentlab.core.events import Artifact, ProcOutput
-from agentlab.runner.redaction import Redactor
+from agentlab.core.redaction import Redactor
 from agentlab.runner.tools.ledger import Ledger
 from agentlab.runner.tools.output import CHUNK, STREAMED, Output
 from agentlab.testing.gate import MemoryGate, MemoryPlane

@@ -79,8 +79,10 @@ def test_no_file_of_the_home_has_a_secret_that_agents_came_across(lab: agentlab.
         "tools.write('copy.env', text)\n"
         "tools.edit('copy.env', 'BOUND=', 'B=')\n"
         "ran = tools.run(['python3', 'prints.py'])\n"
-        "tools.ask('may I use ' + text + '?')\n"
+        "may = tools.ask('may I use ' + text + '?')\n"
         "print(text)\n"
+        f"assert {token!r} in text and {bound!r} in text\n"  # what was written into the task is there as it was
+        "assert may == 'do not print ' + text.split('=')[1].split()[0], may\n"
         "result = {'text': text, 'stderr': ran['stderr'] if isinstance(ran, dict) else ran.stderr}\n"
     )
     (work / "prints.py").write_text(prints)
@@ -90,7 +92,7 @@ def test_no_file_of_the_home_has_a_secret_that_agents_came_across(lab: agentlab.
     agent.answer("yes")
     until(lambda: any("may I" in asked["question"] for asked in agent.questions), "the second question")
     assert "[redacted:github-token]" in agent.questions[0]["question"]
-    agent.answer(f"do not use {body[:4]}")
+    agent.answer(f"do not print {token}")
     result = agent.wait(60).check()
     assert "[redacted:github-token]" in str(result.output) and "[redacted:KEY]" in str(result.output)
     assert token in (work / "copy.env").read_text(), "the agent itself had it"

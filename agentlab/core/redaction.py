@@ -1,4 +1,4 @@
-"""Secrets do not enter the log: their values are replaced by their names, in every string and every blob.
+"""Secrets do not enter the log: a mark with their name stands for their values, in every string and every blob.
 
 A value is also found as base64 (wherever in a longer text it begins), URL-encoded, and as JSON writes it. Tokens of well-known
 services are found by their shape (`token_patterns`), whoever they came from.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,46 +19,55 @@ import msgspec
 from msgspec import Struct
 
 from . import token_patterns
+from .token_patterns import mark as mark
 
 SHORTEST = 6  # characters; shorter values would be found everywhere by accident
+
+MARK = re.compile(r"\[redacted:[^\]\[]+\]")
+
+Mark = Callable[[str, str], str]
+"""What is written instead of a secret, by its name and what was found."""
 
 T = TypeVar("T")
 
 
 class Redactor:
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        names: dict[str, str] = {}
-        for name, value in secrets.items():
-            if len(value) >= SHORTEST:
-                for form in forms(value):
-                    names.setdefault(form, name)
-        self._marks = {form: f"[redacted:{name}]" for form, name in names.items()}
-        self._byte_marks = {form.encode(): mark.encode() for form, mark in self._marks.items()}
+    """Of the secrets of one or more owners. Where two have a value in common, the name that comes first counts."""
+
+    def __init__(self, *secrets: Mapping[str, str]) -> None:
+        self._names: dict[str, str] = {}
+        for owned in secrets:
+            for name, value in owned.items():
+                if len(value) >= SHORTEST:
+                    for form in forms(value):
+                        self._names.setdefault(form, name)
+        self._byte_marks = {form.encode(): mark(name).encode() for form, name in self._names.items()}
 
     @cached_property
     def _text(self) -> re.Pattern[str]:
         """Made when there is something to replace: it takes as long as a start has in all, and most agents never need it."""
-        return re.compile("|".join(map(re.escape, sorted(self._marks, key=len, reverse=True))))
+        return re.compile("|".join(map(re.escape, sorted(self._names, key=len, reverse=True))))
 
     @cached_property
     def _bytes(self) -> re.Pattern[bytes]:
         return re.compile(b"|".join(map(re.escape, sorted(self._byte_marks, key=len, reverse=True))))
 
-    def text(self, text: str) -> str:
-        if any(form in text for form in self._marks):
-            text = self._text.sub(lambda found: self._marks[found[0]], text)
-        return token_patterns.text(text)
+    def text(self, text: str, mark: Mark = mark) -> str:
+        if any(form in text for form in self._names):
+            text = self._text.sub(lambda found: mark(self._names[found[0]], found[0]), text)
+        return token_patterns.text(text, mark)
 
     def data(self, data: bytes) -> bytes:
-        if self._any_in(data):
+        if self.knows_of(data):
             data = self._bytes.sub(lambda found: self._byte_marks[found[0]], data)
         return token_patterns.data(data)
 
     def found_in(self, data: bytes) -> bool:
         """False: there is nothing to replace. msgpack keeps strings as they are, so this may be asked of it."""
-        return self._any_in(data) or token_patterns.perhaps_in(data)
+        return self.knows_of(data) or token_patterns.perhaps_in(data)
 
-    def _any_in(self, data: bytes) -> bool:
+    def knows_of(self, data: bytes) -> bool:
+        """Whether the value of a secret is in it, in any of its spellings. Tokens that are known by shape alone do not count."""
         return any(form in data for form in self._byte_marks)
 
     def settled(self, data: bytes) -> int:
@@ -72,35 +81,38 @@ class Redactor:
                 start += 1
         return end
 
-    def value(self, value: T) -> T:
+    def value(self, value: T, mark: Mark = mark) -> T:
         """The same value, of whatever it is made, with all its strings redacted. Itself, where there is nothing to redact."""
-        walked: T = self._walk(value)
-        return walked
+        return rewritten(value, lambda text: self.text(text, mark), self.data)
 
-    def _walk(self, value: Any) -> Any:
+
+def rewritten(value: T, text: Callable[[str], str], data: Callable[[bytes], bytes] = lambda data: data) -> T:
+    """The same value with each of its strings (keys too) and bytes rewritten. Itself, where nothing changes."""
+
+    def walk(value: Any) -> Any:
         match value:
             case Enum():
                 return value
             case str():
-                return self.text(value)
+                return text(value)
             case bytes():
-                return self.data(value)
+                return data(value)
             case Struct():
                 fields = {name: getattr(value, name) for name in value.__struct_fields__}
-                walked = {name: self._walk(field) for name, field in fields.items()}
+                walked = {name: walk(field) for name, field in fields.items()}
                 changed = {name: field for name, field in walked.items() if field is not fields[name]}
                 return msgspec.structs.replace(value, **changed) if changed else value
             case Mapping():
-                pairs = [(self._walk(key), self._walk(item)) for key, item in value.items()]
-                return (
-                    dict(pairs)
-                    if any(k is not a or v is not b for (k, v), (a, b) in zip(pairs, value.items(), strict=True))
-                    else value
-                )
+                pairs = [(walk(key), walk(item)) for key, item in value.items()]
+                kept = all(k is a and v is b for (k, v), (a, b) in zip(pairs, value.items(), strict=True))
+                return value if kept else dict(pairs)
             case tuple() | list():
-                items = [self._walk(item) for item in value]
-                return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+                items = [walk(item) for item in value]
+                return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
         return value
+
+    walked: T = walk(value)
+    return walked
 
 
 def forms(value: str) -> Iterator[str]:

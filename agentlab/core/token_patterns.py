@@ -7,6 +7,7 @@ looks back only behind it: that keeps looking through large contents quick. None
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 _WORD = r"A-Za-z0-9_-"
@@ -60,15 +61,19 @@ _KEY_BEGUN = re.compile(
 _KEY_ENDED = re.compile(rb"-----END [A-Z0-9 ]{1,80}-----")
 
 
-def mark(name: str) -> str:
+def mark(name: str, found: str = "") -> str:
     return f"[redacted:{name}]"
 
 
-def text(value: str) -> str:
+def text(value: str, mark: Callable[[str, str], str] = mark) -> str:
     for name, needles, pattern in _TEXT:
         if any(needle in value for needle in needles):
-            value = pattern.sub(mark(name), value)
+            value = pattern.sub(_marked(name, mark), value)
     return value
+
+
+def _marked(name: str, mark: Callable[[str, str], str]) -> Callable[[re.Match[str]], str]:
+    return lambda found: mark(name, found[0])
 
 
 def data(value: bytes) -> bytes:

@@ -27,8 +27,14 @@ WORDS: dict[str, str | list[str]] = {
     "%1 agent at work": ["%1 Agent arbeitet", "%1 Agenten arbeiten"], "No plane answers.": "Keine Leitstelle antwortet.",
     "%1 of %2 ended": "%1 von %2 fertig", "status": "Zustand",
 }  # fmt: skip
-MENU = {"Agents": "Agenten"}  # by the server, in the context of menus
-SETTINGS = {"Show tokens and cost": "Token und Kosten zeigen"}
+SCHEMA = {
+    "menu": {"Agents": "Agenten"},
+    "settings": {"Show tokens and cost": "Token und Kosten zeigen"},
+    "schema": {
+        "Agents, locks and queues, approvals, runtimes and runs.": "Agenten, Sperren, Anfragen, Orte und Läufe."
+    },
+}
+"""What settings and menus say, by its context: for the page, and for the server, which may look it up itself."""
 
 
 def language_pack(site: Path) -> Path:
@@ -44,9 +50,10 @@ def language_pack(site: Path) -> Path:
         "plural_forms": "nplurals=2; plural=(n != 1);",
     }
     said = {text: word if isinstance(word, list) else [word] for text, word in WORDS.items()}
+    said |= {f"{context}\x04{text}": [word] for context, words in SCHEMA.items() for text, word in words.items()}
     (messages / "agentlab.json").write_text(json.dumps({"": head, **said}))
     catalog = Catalog(locale=LOCALE)
-    for context, words in (("menu", MENU), ("settings", SETTINGS)):
+    for context, words in SCHEMA.items():
         for text, word in words.items():
             catalog.add(text, word, context=context)
     with (messages / "agentlab.mo").open("wb") as file:
@@ -91,17 +98,18 @@ def test_every_part_of_it_speaks_the_language_of_jupyterlab(page: Lab, lab: agen
         page.button("Alles", page.console).or_(page.console.locator("button", has_text="Alles")).first
     ).to_be_visible()
 
-    page.page.locator(
-        ".lm-MenuBar-item", has_text=re.compile("^Agent(s|en)$")
-    ).click()  # its name is JupyterLab's to translate
+
+def test_so_do_the_menu_and_the_settings(page: Lab) -> None:
+    page.page.locator(".lm-MenuBar-item", has_text=re.compile("^Agenten$")).click()
     page.page.locator(".lm-Menu:visible").get_by_text("Agenten starten…").wait_for()
     page.page.locator(".lm-Menu:visible").press("Escape")
-    schema = page.page.evaluate(
-        "path => fetch(path).then(answer => answer.json()).then(each => each.schema)",
-        f"{labs.BASE}lab/api/settings/agentlab:plugin",
+    page.run("settingeditor:open", {"query": "agentlab"})
+    editor = page.page.locator("#setting-editor")
+    editor.get_by_text("Token und Kosten zeigen").wait_for()
+    editor.get_by_text("Agenten, Sperren, Anfragen, Orte und Läufe.").first.wait_for()
+    assert page.page.locator(".jp-Dialog").count() == 0, (
+        "nobody is asked to load the page again for a menu in another language"
     )
-    assert schema["properties"]["showUsage"]["title"] == "Token und Kosten zeigen"
-    assert schema["jupyter.lab.menus"]["main"][0]["label"] == "Agenten"
 
 
 def test_so_does_a_view_in_a_cell(page: Lab, lab: agentlab.Lab, work: Path) -> None:

@@ -8,6 +8,7 @@ import { ITranslator } from '@jupyterlab/translation';
 import { addCommands } from '../commands';
 import { CommandIDs } from '../commands/ids';
 import { AgentlabModel } from '../model/model';
+import { translated } from '../schema';
 import { DEFAULTS, settingsOf, type ISettings } from '../settings';
 import { AgentlabPanel } from '../sidebar/panel';
 import { addStatus } from '../status';
@@ -70,6 +71,7 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
         agentlab.model.pause = settings.refresh;
       }
     };
+    registry?.transform(ID, { fetch: plugin => ({ ...plugin, schema: translated(plugin.schema, trans) }) });
     registry?.load(ID).then(
       loaded => {
         const take = (): void => apply(settingsOf(loaded.composite));

@@ -93,7 +93,8 @@ class Engine:
         leases.restart(state.locks, now.mono)
         leases.since = dict.fromkeys(state.agents, now.mono)
         leases.seen |= dict.fromkeys(state.runtimes, now.mono)
-        state.locks.forgotten = state.position  # the ended grants that `touched` looks at were not folded
+        # Of grants that have ended, which `touched` looks at, those of runs that have ended were not folded.
+        state.locks.forgotten = max(state.locks.forgotten, await self.store.last_ended_id())
         self.state, self.leases = state, leases
         self._turns.clear()
 

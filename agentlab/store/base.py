@@ -41,6 +41,9 @@ class Store(Protocol):
     async def last_id(self) -> int:
         """The id of the last event, 0 where there is none."""
 
+    async def last_ended_id(self) -> int:
+        """The id of the last event of all runs that have ended, 0 where none has."""
+
     async def open_runs(self) -> list[str]:
         """Ids of the runs that have not ended, oldest first."""
 

@@ -90,6 +90,10 @@ class MemoryStore:
         self._need_open()
         return int(self._rows[-1][_ID] or 0) if self._rows else 0
 
+    async def last_ended_id(self) -> int:
+        self._need_open()
+        return max((int(row[_ID] or 0) for row in self._rows if self._runs.get(str(row[_RUN]))), default=0)
+
     async def open_runs(self) -> list[str]:
         self._need_open()
         return [run for run, ended in self._runs.items() if not ended]

@@ -122,6 +122,14 @@ def last_id(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
 
 
+def last_ended_id(db: sqlite3.Connection) -> int:
+    """The largest id of any event of the runs that have ended; 0 where none has."""
+    return int(db.execute(f"SELECT coalesce(max({_LAST_ID}), 0) FROM runs WHERE ended IS NOT NULL").fetchone()[0])  # noqa: S608
+
+
+_LAST_ID = "(SELECT e.id FROM events e WHERE e.run_id = runs.run_id ORDER BY e.seq DESC LIMIT 1)"
+
+
 def first_id(db: sqlite3.Connection, run_ids: list[str]) -> int:
     """The smallest id of any event of these runs; 0 where they have none."""
     query = "SELECT id FROM events WHERE run_id = ? ORDER BY seq LIMIT 1"

@@ -191,6 +191,9 @@ class SqliteStore:
     async def last_id(self) -> int:
         return await self._read(reader.last_id)
 
+    async def last_ended_id(self) -> int:
+        return await self._read(reader.last_ended_id)
+
     async def open_runs(self) -> list[str]:
         return await self._read(reader.open_runs)
 

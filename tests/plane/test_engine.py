@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agentlab.core import commands as c
@@ -138,6 +140,41 @@ async def test_listeners_see_each_durable_event_once_and_in_order(engine: Engine
     await engine.submit(claim("eve", "file:c"))
     await engine.settled()
     assert seen == list(range(2, engine.committed + 1))
+
+
+async def test_a_next_engine_knows_who_held_what_in_runs_that_go_on(tmp_path: Path) -> None:
+    """So that what a command wrote where it may not, while the plane was away, is still told from what others wrote."""
+    path = tmp_path / "log.db"
+    asked = c.Touched(owner="user:ada", units=("file:a", "file:b"), since=0, run_id="r1")
+    async with AsyncExitStack() as stack:
+        first = Engine(SqliteStore(path))
+        await first.start()
+        stack.push_async_callback(first.close)
+        await first.submit(RUN)
+        await first.submit(claim("bea", "file:a"))
+        await first.submit(c.Release(owner="user:bea"))
+        await first.submit(msgspec.structs.replace(RUN, run_id="r2", name="two"))
+        between = await _touched(first, asked)
+    async with AsyncExitStack() as stack:
+        second = Engine(SqliteStore(path))
+        await second.start()
+        stack.push_async_callback(second.close)
+        assert (await _touched(second, asked)).units == between.units == ("file:a",)
+        await second.submit(c.EndRun(run_id="r2"))
+        ended = (await _touched(second, asked)).position
+    third = Engine(SqliteStore(path))
+    await third.start()
+    assert (await _touched(third, asked)).units == ("file:a", "file:b"), (
+        "nobody knows what was held in the run that has ended"
+    )
+    assert (await _touched(third, msgspec.structs.replace(asked, since=ended))).units == ()
+    await third.close()
+
+
+async def _touched(engine: Engine, asked: c.Touched) -> c.Units:
+    reply = await engine.submit(asked)
+    assert isinstance(reply, c.Units)
+    return reply
 
 
 async def test_a_next_engine_folds_the_same_state(tmp_path: Path) -> None:

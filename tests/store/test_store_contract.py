@@ -62,6 +62,13 @@ async def test_runs_are_open_from_their_start_to_their_end_oldest_first(store: S
     assert await store.open_runs() == ["a"]
 
 
+async def test_the_last_event_of_all_ended_runs_is_known(store: Store) -> None:
+    await store.append(Batch(events=[start(1, "a"), start(2, "b"), start(3, "c"), message(4, run="b", seq=2)]))
+    assert await store.last_ended_id() == 0
+    await store.append(Batch(events=[end(5, "b", 3), end(6, "a", 2), message(7, run="c", seq=2)]))
+    assert await store.last_ended_id() == 6
+
+
 async def test_blobs_are_kept_once_and_come_back_whole(store: Store) -> None:
     contents = [b"", b"x", b"text " * 5000, bytes(range(256)) * 1000, b"\0" * 100_000]
     await store.append(Batch(blobs=[blob(c) for c in contents] * 2))

@@ -91,6 +91,9 @@ class TestNativeCodex(TestCodex):
         (bench.base / "tmp").mkdir()
         return {**super().env(bench), "TMPDIR": str(bench.base / "tmp")}
 
+    def changes(self, path: str, text: str) -> dict[str, Any]:
+        return patch(f"*** Add File: {path}", f"+{text}")
+
     async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
         async with bench.plane.changed:
             bench.plane.verdicts.extend(verdicts)

@@ -26,13 +26,14 @@ from .calls import Calls
 from .case import Case, VendorCase
 from .ends import Ends
 from .model import Model
+from .outage import Outage
 from .patience import hold_together
 from .program import Program
 from .sessions import Sessions
 from .steering import Steering
 
 
-class DriverSuite(Calls, Sessions, Steering, Ends):
+class DriverSuite(Calls, Sessions, Steering, Outage, Ends):
     """Each test is a promise of `Driver`."""
 
 

@@ -14,6 +14,7 @@ from agentlab import kinds, processes
 from agentlab.config import Network
 from agentlab.core.events import JSON, AgentSpec, ToolResult
 from agentlab.runner.drivers.base import Context, Driver, Turn
+from agentlab.runner.gate import Gate
 from agentlab.runner.model_proxy import ModelProxy
 from agentlab.runner.tools import ToolHost
 from agentlab.sandbox import Sandbox
@@ -61,20 +62,24 @@ class DriverBench:
             folder.mkdir(exist_ok=True)
         self.plane = MemoryPlane()
         self.gate, self.typist = self.plane.gate("writer"), self.plane.gate("typist")
+        self.behind(self.gate)
+
+    def behind(self, gate: Gate) -> None:
+        """Drivers that are made from now on are of the agent of this gate: that of a memory plane, or of a real one."""
+        self.door = gate
         self.tools = ToolHost(
-            self.root, self.gate, home=self.base / "lab", env={"PATH": os.environ["PATH"]},
-            spec=AgentSpec(kind=self.kind),
-        )  # fmt: skip
+            self.root, gate, home=self.base / "lab", env={"PATH": os.environ["PATH"]}, spec=AgentSpec(kind=self.kind)
+        )
         self.hosts.append(self.tools)
-        self.models = ModelProxy(self.gate, limit=4_000_000, local=self.base / "lab" / "model" / "model.sock")
+        self.models = ModelProxy(gate, limit=4_000_000, local=self.base / "lab" / "model" / "model.sock")
 
     def driver(self, **spec: Any) -> Driver:
         env = {"HOME": str(self.home), "PATH": os.environ["PATH"], **self.env, **spec.get("env", {})}
         private = self.private / f"agent-{len(self.drivers)}"
         private.mkdir(mode=0o700)
         context = Context(
-            agent=self.gate.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
-            private=private, shared=self.private, tools=self.tools, gate=self.gate, env=env, models=self.models,
+            agent=self.door.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
+            private=private, shared=self.private, tools=self.tools, gate=self.door, env=env, models=self.models,
             sandbox=self.sandbox, network=self.network,
         )  # fmt: skip
         driver: Driver = kinds.load(self.kind)(context)
@@ -118,7 +123,7 @@ class DriverBench:
 
     def left(self) -> list[int]:
         """Every process that belongs to our agent: its program, what that started, what its tools run."""
-        return processes.marked(self.gate.owner)
+        return processes.marked(self.door.owner)
 
     async def close(self) -> None:
         for driver in self.drivers:

@@ -92,6 +92,10 @@ class Case:
         """A prompt that makes it take these steps."""
         return do(*steps)
 
+    def changes(self, path: str, text: str) -> Step:
+        """A step that makes a new file: by a tool of ours, or of its own where it keeps those."""
+        return {"write": [path, text]}
+
     def says(self, turn: Turn, text: str) -> bool:
         """Whether a turn has gone well, and ended with these words."""
         return (turn.status, turn.output, turn.error) == ("done", text, "")

@@ -27,7 +27,7 @@ NO_TOKENS: Final = frozenset({"cli", "script", "python"})
 BOUNDARIES: Final[Mapping[str, frozenset[str]]] = {
     "script": frozenset({"tools"}),
     "python": frozenset({"tools"}),
-    "claude": frozenset({"tools"}),
+    "claude": frozenset({"tools", "native"}),
     "codex": frozenset({"tools", "native"}),
     "gemini": frozenset({"tools", "native"}),
     "opencode": frozenset({"tools", "native"}),

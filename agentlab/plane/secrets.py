@@ -10,6 +10,7 @@ they are looked for here, in all that comes from it.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -51,6 +52,8 @@ _WORDS: dict[type[c.Command], tuple[str, ...]] = {
 
 _SPOKEN = ("task", "instructions", "options")
 _ARGV = ("args", "command")
+
+_KEY = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -96,7 +99,8 @@ class Secrets:
 
     def conceal_spawn(self, spawn: c.Spawn) -> tuple[c.Spawn, Marks]:
         """The same without secrets, and what to `bind` when it was accepted. Raises BadRequest: one would be in an argv."""
-        spec, own = spawn.spec, Redactor(spawn.secrets)
+        # An address or a path may be both a variable and an argument; a key may not.
+        spec, own = spawn.spec, Redactor({name: v for name, v in spawn.secrets.items() if _KEY.search(name)})
         for name in _ARGV:
             given = spec.options.get(name)
             if (told := own.value(given)) is not given:

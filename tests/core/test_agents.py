@@ -402,7 +402,6 @@ def test_what_an_agent_cannot_be_held_to_is_refused_before_it_is_made(
         ("acp", "tools", {"command": "x", "builtins_off": None}, "Say boundary='native', --boundary native"),
         ("script", "native", {}, "A script agent cannot have boundary='native'; it has tools. Say boundary='tools'"),
         ("python", "native", {}, "it has tools"),
-        ("claude", "native", {}, "it has tools"),
         ("codex", "none", {}, "it has tools or native"),
     ],
 )
@@ -422,6 +421,7 @@ def test_a_boundary_that_cannot_be_had_is_refused_before_the_agent_is_made(
         ("acp", "native", {}),
         ("acp", "tools", {"builtins_off": []}),
         ("codex", "native", {}),
+        ("claude", "native", {}),
         ("of-a-package", "native", {}),  # what it can hold, its runner says
     ],
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from asking import YES, Asking, sandbox
 
-from agentlab.core.events import Error, Guard, ToolCall
+from agentlab.core.events import Error, FileWrite, Guard, ToolCall, ToolResult
 from agentlab.errors import BadRequest, Unavailable
-from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, VendorSuite, do
+from agentlab.runner.drivers.claude_native import KINDS, OwnTools
+from agentlab.runner.gate import Verdict
+from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, VendorSuite, do, until
 from agentlab.testing.scripted_model import CACHED, INPUT
 
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(90)]
@@ -136,3 +140,166 @@ class TestClaude(VendorSuite):
     async def test_its_own_options_are_named_where_one_is_unknown(self, bench: DriverBench) -> None:
         with pytest.raises(BadRequest, match="max_turns, max_cost"):
             await bench.driver(options={"max_truns": 3}).start()
+
+
+def own(tool: str, **args: Any) -> dict[str, Any]:
+    return {"tool": tool, "args": args, "exact": True}
+
+
+NO = Verdict(allowed=False, answer="denied", by="ann", reason="not on a Friday")
+
+
+class TestNativeClaude(Asking, TestClaude):
+    """Claude Code with its own tools beside ours. What it does with them waits for an approval and for the lock."""
+
+    boundary = "native"
+
+    async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
+        async with bench.plane.changed:
+            bench.plane.verdicts.extend(verdicts)
+            bench.plane.changed.notify_all()
+
+    async def asked(self, bench: DriverBench, number: int = 1) -> None:
+        await until(lambda: len(bench.plane.asked) >= number)
+
+    # --- what is otherwise than without its own tools ------------------------------------------------------------
+
+    async def test_it_is_offered_our_tools_and_nothing_that_acts(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        await driver.prompt(do({"say": "hi"}))
+        (offered,) = {seen.tools for seen in bench.model.turns}
+        kept = {name for name in offered if not name.startswith("mcp__lab__")}
+        assert {"Read", "Edit", "Write", "Bash"} <= kept <= set(KINDS)
+        assert {"mcp__lab__run", "mcp__lab__claim"} <= set(offered)
+
+    async def test_its_own_tools_cannot_touch_anything(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        steps = json.loads(json.dumps(self.own).replace("{root}", str(bench.root)))
+        turn = asyncio.create_task(driver.prompt(do(*steps, {"say": "tried"})))
+        await self.answered(bench, NO, NO)
+        assert (await turn).output == "tried"
+        assert list(bench.root.iterdir()) == []
+        assert [e.status for e in bench.gate.entries if isinstance(e.body, ToolResult)] == ["error", "error"]
+
+    async def test_an_attempt_at_a_tool_of_its_own_is_recorded(self, bench: DriverBench) -> None:
+        """One that it does not keep."""
+        driver = await bench.started()
+        turn = await driver.prompt(do(own("WebFetch", url="http://127.0.0.1:1/", prompt="x"), {"say": "ok"}))
+        assert turn.status == "done"
+        assert [guard.rule for guard in bench.gate.of(Guard)] == ["boundary"]
+        assert not bench.plane.asked
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    async def test_a_change_is_shown_before_it_is_made_and_a_no_has_a_reason(self, bench: DriverBench) -> None:
+        (bench.root / "old.txt").write_text("one\n")
+        path = str(bench.root / "old.txt")
+        change = own("Edit", file_path=path, old_string="one", new_string="two")
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(own("Read", file_path=path), change, change, {"say": "changed"})))
+        await self.asked(bench)
+        (request,) = bench.plane.asked
+        assert (request.tool, request.units) == ("edit", ("file:old.txt",))
+        assert request.diff and "-one\n+two" in request.diff
+        assert (bench.root / "old.txt").read_text() == "one\n", "nothing happens before the answer"
+        await self.answered(bench, NO)
+        await self.asked(bench, 2)
+        assert "denied by ann: not on a Friday" in bench.said(-1)
+        await self.answered(bench, YES)
+        assert (await turn).output == "changed"
+        assert (bench.root / "old.txt").read_text() == "two\n"
+        (write,) = bench.gate.of(FileWrite)
+        assert (write.path, write.token > 0) == ("old.txt", True)
+        names = [(e.name, e.status) for e in bench.gate.entries if isinstance(e.body, ToolResult)]
+        assert names == [("read", "ok"), ("edit", "error"), ("edit", "ok")]
+        assert [call.call.startswith("toolu_") for call in bench.gate.of(ToolCall)] == [True] * 3
+
+    async def test_a_change_waits_for_the_file_that_somebody_else_holds(self, bench: DriverBench) -> None:
+        await bench.typist.claim((f"file:{HELD}",))
+        driver = await bench.started()
+        write = own("Write", file_path=str(bench.root / HELD), content="mine at last")
+        turn = asyncio.create_task(driver.prompt(do(write, {"say": "went on"})))
+        await self.answered(bench, YES)
+        await until(bench.waiting)
+        assert not (bench.root / HELD).exists()
+        await bench.typist.release()
+        assert (await turn).output == "went on"
+        assert (bench.root / HELD).read_text() == "mine at last"
+
+    async def test_outside_of_the_workspace_nobody_is_asked(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        outside = bench.base / "outside.txt"
+        turn = await driver.prompt(do(own("Write", file_path=str(outside), content="x"), {"say": "tried"}))
+        assert (turn.output, outside.exists(), bench.plane.asked) == ("tried", False, [])
+        assert "leads out of the workspace" in bench.said(-1)
+
+    async def test_a_command_in_the_background_is_refused(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        command = own("Bash", command=f"touch {bench.root}/sneaky", description="x", run_in_background=True)
+        turn = await driver.prompt(do(command, {"say": "tried"}))
+        assert (turn.output, list(bench.root.iterdir()), bench.plane.asked) == ("tried", [], [])
+        assert "would outlive the locks" in bench.said(-1)
+
+    async def test_an_interrupt_ends_the_wait_for_a_person(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        write = own("Write", file_path=str(bench.root / "a.txt"), content="x")
+        turn = asyncio.create_task(driver.prompt(do(write, {"say": "never"})))
+        await self.asked(bench)
+        await driver.interrupt()
+        assert (await turn).status == "cancelled"
+        assert not (bench.root / "a.txt").exists() and not bench.gate.grants()
+        again = await driver.prompt(do({"say": "still here"}))
+        assert again.output == "still here"
+
+    @pytest.mark.parametrize("tool", ["Write", "Bash"])
+    async def test_a_hook_that_fails_lets_nothing_through(
+        self, bench: DriverBench, tool: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*args: object) -> str:
+            raise RuntimeError("the hook is broken")
+
+        monkeypatch.setattr(OwnTools, "before", broken)
+        driver = await bench.started()
+        steps = json.loads(json.dumps(self.own).replace("{root}", str(bench.root)))
+        await driver.prompt(do(*[step for step in steps if step["tool"] == tool], {"say": "tried"}))
+        assert list(bench.root.iterdir()) == []
+
+    async def test_what_a_command_wrote_on_a_file_of_another_is_put_back(self, bench: DriverBench) -> None:
+        """It holds the workspace as long as it runs; here its lock is taken from it meanwhile."""
+        driver = await bench.started()
+        script = (
+            f"touch {bench.root}/begun; while [ ! -e {bench.base}/go ]; do sleep 0.05; done; echo x > {bench.root}/late"
+        )
+        turn = asyncio.create_task(driver.prompt(do(own("Bash", command=script, description="x"), {"say": "never"})))
+        await self.answered(bench, YES)
+        await until((bench.root / "begun").exists)
+        (ticket,) = bench.plane.of(bench.gate.owner)
+        await bench.plane.revoke(ticket.number)
+        ended = await turn
+        (bench.base / "go").touch()
+        assert (ended.status, ended.reason) == ("failed", "lost_grant")
+        await driver.close()
+        assert list(bench.root.iterdir()) == []
+
+    # --- its own folder ------------------------------------------------------------------------------------------
+
+    async def test_with_a_key_its_settings_are_not_the_users(self, bench: DriverBench) -> None:
+        bench.sandbox = sandbox("bubblewrap", bench.base / "lab", "all")
+        env = {name: value for name, value in bench.env.items() if name != "CLAUDE_CONFIG_DIR"}
+        bench.env = env
+        driver = await bench.started()
+        first = await driver.prompt(do({"say": "remember the number 4711"}))
+        await driver.close()
+        assert list(bench.home.iterdir()) == []
+        again = await bench.started(resume=first.vendor_session)
+        assert (await again.prompt(do({"say": "I do"}))).output == "I do"
+        assert "4711" in json.dumps(bench.model.turns[-1].body)
+
+    async def test_with_a_login_its_folder_is_the_users_in_the_sandbox_too(self, bench: DriverBench) -> None:
+        bench.sandbox = sandbox("bubblewrap", bench.base / "lab", "all")
+        bench.env = {"ANTHROPIC_BASE_URL": bench.model.url, "CLAUDE_CODE_OAUTH_TOKEN": "sk-" + "ant-oat01-dummy"}
+        (bench.home / ".claude.json").write_text("{}")
+        driver = await bench.started()
+        assert (await driver.prompt(do({"say": "hi"}))).output == "hi"
+        await driver.close()
+        assert list((bench.home / ".claude" / "projects").rglob("*.jsonl"))

@@ -110,7 +110,7 @@ def test_a_named_run_is_found_or_opened_and_keeps_its_folder(ip, stage: Stage, t
         ("spawn script --command x y", "this one has no program"),
         ("spawn acp --command my-agent do it", "nobody has said how .* --boundary native"),
         ("spawn cli --command my-agent do it", "cannot have boundary='tools'; it has native. .* --boundary native"),
-        ("spawn claude --boundary native do it", "it has tools"),
+        ("spawn python --boundary native do it", "it has tools"),
         ("spawn script", "wants steps"),
         ("spawn script -o 3x '[]'", "name of a variable"),
         ("spawn claude don't", "apostrophe"),

@@ -132,6 +132,16 @@ async def test_a_secret_in_an_argument_of_a_program_is_refused(lab: Lab, options
     nowhere_in(lab, TOKEN, VALUE)
 
 
+async def test_an_address_may_be_a_variable_and_an_argument(lab: Lab) -> None:
+    await lab.run()
+    url = "http://127.0.0.1:8399/v1"
+    agent = await spawn(lab, "a", [{"say": url}], {"BASE_URL": url}, options={"command": ["x", url]})
+    assert lab.plane.engine.state.agents[agent].spec.options == {"command": ["x", url]}
+    runner, given = await hired(lab, agent)
+    assert (given.spec.options, given.spec.task) == ({"command": ["x", url]}, [{"say": url}])
+    await runner.close()
+
+
 async def test_after_a_restart_a_queued_agent_gets_what_can_be_looked_up_and_fails_where_it_cannot(
     open_lab: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

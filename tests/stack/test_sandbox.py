@@ -165,7 +165,7 @@ def test_a_program_that_keeps_its_own_tools_reaches_its_model_and_the_workspace_
         assert "nobody here knows where the model" in result.error
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.values != ("claude",)])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(240)
 def test_a_vendor_s_program_with_its_own_tools_has_its_model_and_ours_in_the_sandbox(
     home: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str

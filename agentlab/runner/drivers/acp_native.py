@@ -56,6 +56,7 @@ class Native:
         self._record = record
         self._lost = lost
         self._acts: dict[str, _Act] = {}
+        self._refused: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[str | None]] = set()
 
@@ -71,6 +72,10 @@ class Native:
         finally:
             self._asking.discard(work)
 
+    def refusal(self, call: str) -> str:
+        """Why it was rejected, for an agent that can be told. "": it was not."""
+        return self._refused.pop(call, "")
+
     def cancel(self) -> None:
         """The turn is over: nobody waits for permissions any more."""
         for work in list(self._asking):
@@ -84,6 +89,7 @@ class Native:
     async def settle(self) -> None:
         """No more comes, for now: wait until all that was done was looked at, and its locks are given back."""
         self.cancel()
+        self._refused.clear()
         await settle(self._acts, self._tasks)
 
     # --- one of them -------------------------------------------------------------------------------------------
@@ -96,7 +102,7 @@ class Native:
             act = _Act(tool, self._units(ask), self._bases(ask))
         except AgentlabError as error:
             self._context.gate.record(Guard(rule="boundary", detail=str(error)), status="denied")
-            return ask.reject()
+            return self._reject(ask, str(error))
         diff = "".join(_diff(path, old, new) for path, old, new in tool.diffs)
         request = Permission(
             question=tool.title or f"May it {tool.kind or 'do this'}?", tool=tool.kind or "other", units=act.units,
@@ -104,12 +110,17 @@ class Native:
         )  # fmt: skip
         verdict = await self._context.tools.approve(request)
         if not verdict.allowed:
-            return ask.reject()
+            said = f": {verdict.reason}" if verdict.reason and verdict.reason != verdict.answer else ""
+            return self._reject(ask, f"{verdict.answer} by {verdict.by or 'nobody'}{said}.")
         try:
             await self._begin(act)
-        except AgentlabError:
-            return ask.reject()
+        except AgentlabError as error:
+            return self._reject(ask, str(error))
         return ask.allow()
+
+    def _reject(self, ask: Ask, why: str) -> str | None:
+        self._refused[ask.tool.call] = why
+        return ask.reject()
 
     def _units(self, ask: Ask) -> tuple[str, ...]:
         named = [path for path, _, _ in ask.tool.diffs] or list(ask.tool.paths)

@@ -108,6 +108,10 @@ class Recorder:
         if tool.status in _DONE:
             self._tools.pop(told.call, None)
 
+    def knows(self, call: str) -> bool:
+        """Whether it was told of a call that has not ended."""
+        return call in self._tools
+
     def deny(self, tool: Tool) -> None:
         """A tool of the agent's own was not let through. Recorded once, whoever notices first."""
         if tool.call not in self._denied:

@@ -1,4 +1,5 @@
-"""Claude Code, driven through claude-agent-sdk: its own tools off, ours offered in process."""
+"""Claude Code, driven through claude-agent-sdk: ours are offered in process; its own are off, or (`boundary="native"`) ask us
+first: see `claude_native`."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ from .turns import Prompt, Turns, insist, put_away, started, text_of
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
 
+    from .claude_native import OwnTools
+
 _MARK = "AGENTLAB_CLAUDE"
 """A variable of the CLI's environment, by which we know it among our children: the SDK does not tell its pid."""
 
@@ -35,7 +38,7 @@ _AUTH_ATTEMPTS = 2  # a refused key does not get better, yet the CLI would try f
 class ClaudeDriver:
     """One process of Claude Code and one session of it. Options: see `claude_setup.Options`."""
 
-    boundaries: ClassVar[frozenset[str]] = frozenset({"tools"})
+    boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -44,6 +47,7 @@ class ClaudeDriver:
         self._turns: Turns[Prompt] = Turns(context.gate, context.spec.resume, self._stop)
         self._last_lines: deque[str] = deque(maxlen=50)
         self._tree = Tree(_MARK)
+        self._own: OwnTools | None = None
         self._spent = None if context.spec.resume else 0.0  # USD of the session so far, where known
 
     @staticmethod
@@ -79,7 +83,12 @@ class ClaudeDriver:
         bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
         cli = setup.find_cli(options.cli, bundled, context.env.get("PATH", os.environ.get("PATH")))
         await setup.check_version(cli, env, context.shared)
-        self._recorder = Recorder(context.gate)
+        if spec.boundary == "native":
+            from .claude_native import OwnTools
+
+            self._own = OwnTools(context, self._breach, self._lost_grant)
+            cli, env = setup.confined(context, cli, env)
+        self._recorder = Recorder(context.gate, self._own)
         client = sdk.ClaudeSDKClient(self._options(options, cli, env))
         try:
             await client.connect()
@@ -106,16 +115,18 @@ class ClaudeDriver:
         from .mcp_tools import SERVER, Boundary, serve
 
         spec, ids = self._context.spec, CallIds()
-        boundary = Boundary(ids, self._recorder.deny)
+        boundary = Boundary(ids, self._recorder.deny, self._own)
+        hook = HookMatcher(hooks=[boundary.before_tool], on_failure="block", timeout=setup.HELD_BY_HOOK)
+        append = setup.instructions(spec.instructions, spec.boundary)
         return ClaudeAgentOptions(
-            tools=[],
+            tools=sorted(self._own.names) if self._own else [],
             mcp_servers={SERVER: serve(self._context.tools, ids)},
             strict_mcp_config=True,
             setting_sources=[],
             permission_mode="default",  # no rule allows anything: what the hook does not allow is denied
-            hooks={"PreToolUse": [HookMatcher(hooks=[boundary.before_tool], on_failure="block")]},
+            hooks={"PreToolUse": [hook]},
             verbatim_prompts=True,  # a prompt is a text: no @file is read for it, no /command is run
-            system_prompt={"type": "preset", "preset": "claude_code", "append": setup.instructions(spec.instructions)},
+            system_prompt={"type": "preset", "preset": "claude_code", "append": append},
             model=spec.model,
             resume=spec.resume,
             max_turns=options.max_turns,
@@ -140,8 +151,11 @@ class ClaudeDriver:
         if now:
             await self._tree.kill()
         self._turns.end()
+        if self._own:
+            self._own.cancel()
         await client.disconnect()  # closes its input, after 5 s TERM, after 5 more KILL
         await self._tree.kill()
+        await self._settle()
 
     def processes(self) -> list[int]:
         return self._tree.processes()
@@ -161,7 +175,7 @@ class ClaudeDriver:
         client = started(self._client)
         self._recorder.meter.begin_turn()
         try:
-            async with self._turns.begin(Prompt()) as prompt:
+            async with self._turns.begin(Prompt(), self._settle) as prompt:
                 await self._send(client, text)
                 result = await asyncio.shield(prompt.ended)
         finally:
@@ -183,9 +197,23 @@ class ClaudeDriver:
     async def _stop(self, prompt: Prompt) -> None:
         await insist(prompt, self._tree, self._ask_to_stop)
 
+    async def _settle(self) -> None:
+        if self._own:
+            await self._own.settle()
+
+    def _breach(self, what: str) -> None:
+        said = f"Claude Code used a tool of its own ({what}) without asking."
+        advice = "This version has ways past its hooks that are not known here: use another one."
+        self._turns.give_up(said, Failure("boundary", advice), self._tree.kill)
+
+    def _lost_grant(self, said: str) -> None:
+        self._turns.give_up(said, Failure("lost_grant", "Send it on with another prompt: it has to ask again."))
+
     async def _ask_to_stop(self) -> None:
         from claude_agent_sdk import ClaudeSDKError
 
+        if self._own:
+            self._own.cancel()
         try:
             if self._client:
                 await self._client.interrupt()
@@ -207,6 +235,7 @@ class ClaudeDriver:
         self._turns.no_more(self._ended_by(error))
         await self._tree.kill()
         await client.disconnect()
+        await self._settle()
         self._turns.end()
 
     def _take(self, message: Any) -> None:

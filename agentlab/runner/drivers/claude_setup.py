@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import protected, sharing
+from .acp_setup import Setup, write_anew
+from .base import Context
+from .boxed import boxed
 from .program import remember, remembered
 
 MINIMUM = (2, 0)
@@ -58,6 +62,8 @@ FREE_ENV: Final = (
     "CLAUDE_CODE_DISABLE_ADAPTIVE_THINKING", "CLAUDE_CODE_ENABLE_TELEMETRY",
 )  # fmt: skip
 """Logins, providers and limits. All else that Claude Code takes from its own variables, and there are hundreds, is held."""
+
+HELD_BY_HOOK: Final = 7200.0  # s that a call of its own may wait for a person and for its locks
 
 _NOT_INHERITED = re.compile(r"ANTHROPIC_|CLAUDE|AGENTLAB_")
 _LOGIN_HOME = {"CLAUDE_CONFIG_DIR"}
@@ -109,9 +115,43 @@ def recorded(env: dict[str, str], models: ModelProxy | None) -> dict[str, str]:
     return models.environment({**env, "ANTHROPIC_BASE_URL": models.url("anthropic", upstream)})
 
 
-def instructions(own: str) -> str:
+def instructions(own: str, boundary: str = "tools") -> str:
     """What is appended to Claude Code's system prompt."""
-    return sharing.instructions("mcp__lab__", own)
+    return sharing.instructions("mcp__lab__", own, boundary)
+
+
+def confined(context: Context, cli: Path, env: dict[str, str]) -> tuple[Path, dict[str, str]]:
+    """The program and its variables, in the agent's sandbox where there is one, for an agent that keeps its own tools.
+
+    With a key it gets a folder of its own for settings and sessions, which such agents share. A login is renewed where it is:
+    then the user's folder stays writable. Raises Unavailable: it cannot have the network that the settings leave to it.
+    """
+    chosen = env.get("CLAUDE_CONFIG_DIR")
+    if chosen is None and any(env.get(name) for name in _KEYS):
+        chosen = str(context.shared / "config")
+        Path(chosen).mkdir(mode=0o700, exist_ok=True)
+        env = {**env, "CLAUDE_CONFIG_DIR": chosen}
+    if context.sandbox is None:
+        return cli, env
+    home = Path(env.get("HOME", "/"))
+    opens = (Path(chosen),) if chosen else (home / ".claude", home / ".claude.json")
+    opens[0].mkdir(mode=0o700, parents=True, exist_ok=True)
+    asks = "ANTHROPIC_BASE_URL" not in env or context.models is None
+    wanted = Setup(
+        title="Claude Code",
+        name="claude",
+        argv=(str(cli),),
+        cwd=context.root,
+        env=env,
+        login=LOGIN,
+        opens=opens,
+        asks=asks,
+    )
+    start = boxed(context, context.sandbox, wanted)
+    program = context.private / "claude"  # the SDK starts a program, and gives it arguments of its own
+    write_anew(program, f'#!/bin/sh\nexec {shlex.join(start.argv)} "$@"\n')
+    program.chmod(0o700)
+    return program, start.env
 
 
 def find_cli(chosen: str | None, bundled: Path, path: str | None) -> Path:

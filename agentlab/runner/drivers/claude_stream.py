@@ -6,7 +6,7 @@ Calls of our tools are not recorded here: the tool host does that.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claude_agent_sdk import (
     AssistantMessage,
@@ -24,20 +24,26 @@ from agentlab.runner.gate import Gate
 from .claude_usage import Meter, ModelAnswer
 from .mcp_tools import PREFIX
 
+if TYPE_CHECKING:
+    from .claude_native import OwnTools
+
 _SYNTHETIC = "<synthetic>"  # texts that the CLI puts into the model's mouth: not answers of a model
 
 
 class Recorder:
-    """Takes each message of the stream, in order, and records what it means."""
+    """Takes each message of the stream, in order, and records what it means. own: the tools that it keeps, where it may."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, own: OwnTools | None = None) -> None:
         self._gate = gate
+        self._own = own
         self._denied: set[str] = set()
         self._answered: set[str] = set()
         self.meter = Meter()
         self.resets: float | None = None  # s since the epoch: when the limit that was run into resets
 
     def take(self, message: object) -> None:
+        if self._own:
+            self._own.take(message)
         match message:
             case StreamEvent():
                 self._stream(message.event)
@@ -87,7 +93,9 @@ class Recorder:
                     self._gate.record(Message(role="assistant", text=block.text))
                 case ThinkingBlock() if block.thinking:
                     self._gate.record(Message(role="thinking", text=block.thinking))
-                case ToolUseBlock() if not block.name.startswith(PREFIX):
+                case ToolUseBlock() if not (
+                    block.name.startswith(PREFIX) or (self._own and block.name in self._own.names)
+                ):
                     self.deny(block.name, block.id)
 
     def _see(self, id: str, usage: dict[str, Any] | None, *, model: str = "", stop: str = "") -> None:

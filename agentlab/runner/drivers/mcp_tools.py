@@ -18,6 +18,8 @@ from .call_ids import CallIds
 if TYPE_CHECKING:
     from agentlab.runner.tools import ToolHost, ToolSpec
 
+    from .claude_native import OwnTools
+
 SERVER = "lab"
 PREFIX = f"mcp__{SERVER}__"
 
@@ -26,14 +28,16 @@ _RESULT_CHARS = 500_000
 
 
 class Boundary:
-    """The second wall: our tools are allowed, all others denied, should the CLI ever offer more than it was told to.
+    """The second wall: our tools are allowed, all others denied, should the CLI ever offer more than it was told to; but
+    those that it keeps (`own`) are asked about.
 
     deny: told the name of the tool and the vendor's id of the call.
     """
 
-    def __init__(self, ids: CallIds, deny: Callable[[str, str], None]) -> None:
+    def __init__(self, ids: CallIds, deny: Callable[[str, str], None], own: OwnTools | None = None) -> None:
         self._ids = ids
         self._deny = deny
+        self._own = own
 
     async def before_tool(self, hook: Mapping[str, Any], call: str | None, context: object) -> dict[str, Any]:
         """A PreToolUse hook."""
@@ -42,6 +46,9 @@ class Boundary:
             if call:
                 self._ids.announce(tool.removeprefix(PREFIX), hook["tool_input"], call)
             return _decision("allow", "the tool host decides")
+        if self._own and call and tool in self._own.names:
+            why = await self._own.before(tool, hook["tool_input"], call)
+            return _decision("deny", f"Refused: {why}") if why else _decision("allow", "it holds what it needs")
         self._deny(tool, call or "")
         return _decision(
             "deny",

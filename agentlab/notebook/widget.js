@@ -1,4 +1,8 @@
 /** One agent, live: name, state, what it does or waits for, what it used, what it asks; buttons to stop it and to answer. */
+// In JupyterLab the extension leaves what these words are in its language (`src/notebook/agent.ts`); elsewhere they stay as they are.
+const WORDS = Symbol.for("agentlab:agent");
+const word = (text) => (globalThis[WORDS] || {})[text] || text;
+
 function part(parent, tag, style) {
   const node = document.createElement(tag);
   node.style.cssText = style || "";
@@ -39,7 +43,7 @@ function made(model) {
     asked.replaceChildren();
     if (!question) return;
     asked.setAttribute("role", "group");
-    asked.setAttribute("aria-label", "question");
+    asked.setAttribute("aria-label", word("question"));
     part(asked, "strong").textContent = question.question;
     part(asked, "div", faint).textContent = question.about;
     if (question.call) {
@@ -49,7 +53,7 @@ function made(model) {
     for (const { label, ...said } of question.buttons) {
       const button = part(asked, "button", "font:inherit;cursor:pointer;margin-right:.5em");
       button.type = "button";
-      button.textContent = label;
+      button.textContent = said.status === "answered" ? label : word(label); // an agent's own words are nobody's to translate
       button.addEventListener("click", () => {
         model.send({ do: "answer", approval: question.approval, ...said });
         for (const each of all) each.disabled = true;
@@ -66,16 +70,16 @@ function made(model) {
 
   function draw() {
     const state = model.get("state");
-    box.setAttribute("aria-label", `agent ${state.name}`);
+    box.setAttribute("aria-label", word("agent %1").replace("%1", () => state.name));
     name.textContent = state.name;
     kind.textContent = state.kind;
-    status.textContent = `${state.icon} ${state.status}`;
+    status.textContent = `${state.icon} ${word(state.status)}`;
     what.textContent = state.what;
     bounds.textContent = state.bounds;
     usage.textContent = state.usage;
     time.textContent = state.time;
-    stop.textContent = state.stopping ? "Stop now" : "Stop";
-    stop.title = state.stopping ? "Kill it, without asking" : "Ask it to stop; its locks are freed";
+    stop.textContent = word(state.stopping ? "Stop now" : "Stop");
+    stop.title = word(state.stopping ? "Kill it, without asking" : "Ask it to stop; its locks are freed");
     stop.disabled = false;
     ask(state.question);
     believe();
@@ -85,7 +89,7 @@ function made(model) {
   function believe() {
     const lost = model.get("lost");
     gone.textContent = lost
-      ? `as of ${new Date(lost).toLocaleTimeString()}: nothing is heard of it since; that is tried again by itself`
+      ? word("as of %1: nothing is heard of it since; that is tried again by itself").replace("%1", new Date(lost).toLocaleTimeString())
       : "";
     for (const each of [name, kind, status, what, usage, time, asked]) each.style.opacity = lost ? "0.55" : "";
     stop.hidden = Boolean(lost);

@@ -25,7 +25,7 @@ WORDS: dict[str, str | list[str]] = {
     "running": "arbeitet", "Answer to %1": "Antwort an %1", "Open run %1": "Lauf %1 zeigen", "Events": "Ereignisse", "State": "Zustand",
     "waits for %1": "wartet auf %1", "held by %1": "gehalten von %1", "Stop": "Halt", "Fit": "Alles", "Spawn an Agent…": "Agenten starten…",
     "%1 agent at work": ["%1 Agent arbeitet", "%1 Agenten arbeiten"], "No plane answers.": "Keine Leitstelle antwortet.",
-    "%1 of %2 ended": "%1 von %2 fertig", "status": "Zustand",
+    "%1 of %2 ended": "%1 von %2 fertig", "status": "Zustand", "agent %1": "Agent %1",
 }  # fmt: skip
 SCHEMA = {
     "menu": {"Agents": "Agenten"},
@@ -122,7 +122,11 @@ run = agentlab.connect().run('zelle', workdir={str(work)!r})
 run.spawn('script', name='ida', steps=[{{"run": ["sleep", "600"]}}])
 run
 """
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), work / "zelle.ipynb")
+    other = """
+run.spawn('script', name='otto', steps=[{"run": ["sleep", "600"]}])
+"""
+    cells = [nbformat.v4.new_code_cell(each) for each in (cell, other)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), work / "zelle.ipynb")
     page.run_notebook(f"{work.name}/zelle.ipynb")
     view = page.page.locator(".jp-OutputArea .agentlab-fleet")
     row = view.locator("tr", has_text="ida")
@@ -131,6 +135,10 @@ run
     expect(view).to_contain_text("0 von 1 fertig")
     row.get_by_role("button", name="Halt ida").click()
     assert lab.agent("ida").wait(60).status == "cancelled"
+    one = page.page.locator(".jp-OutputArea").get_by_role("group", name="Agent otto")
+    expect(one).to_contain_text("arbeitet")
+    one.get_by_role("button", name="Halt").click()
+    assert lab.agent("otto").wait(60).status == "cancelled"
 
 
 def test_what_is_wrong_is_said_in_it_too(page: Lab, lab: agentlab.Lab) -> None:

@@ -4,6 +4,7 @@ import { ITranslator } from '@jupyterlab/translation';
 import { PlaneClock } from '../model/clock';
 import { Gateway } from '../model/gateway';
 import { AgentlabModel } from '../model/model';
+import { offerAgentWords } from '../notebook/agent';
 import { offer } from '../timeline/words';
 import { IAgentlab } from '../tokens';
 import { bundleOf, words } from '../translation';
@@ -18,6 +19,7 @@ export const modelPlugin: JupyterFrontEndPlugin<IAgentlab> = {
   activate: (app: JupyterFrontEnd, translator: ITranslator | null): IAgentlab => {
     words.trans = bundleOf(translator);
     offer(words.trans);
+    offerAgentWords(words.trans);
     const clock = new PlaneClock();
     const gateway = new Gateway(app.serviceManager.serverSettings, date => clock.answered(date));
     const model = new AgentlabModel(gateway, clock);

@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs';
+
 import { afterEach, expect, test } from 'vitest';
 
 // @ts-expect-error: plain JavaScript, as anywidget loads it
 import widget from '../../../agentlab/notebook/widget.js';
+import { agentWords, offerAgentWords, PLACE } from '../../src/notebook/agent';
+import { plain } from '../../src/timeline/words';
 
 const STATE = { name: 'ann', kind: 'script', icon: '▶', status: 'running', what: '', usage: '', time: '', stopping: false, question: null };
 
@@ -22,7 +26,10 @@ function model(traits: Record<string, unknown>) {
 
 const place = () => document.body.appendChild(document.createElement('div'));
 
-afterEach(() => document.body.replaceChildren());
+afterEach(() => {
+  document.body.replaceChildren();
+  delete (globalThis as { [PLACE]?: unknown })[PLACE];
+});
 
 test('the view of an agent says of when it is while nothing is heard, and offers nothing', () => {
   const told = model({ state: STATE, problem: '', lost: 0 });
@@ -47,4 +54,29 @@ test('an output that is rendered again shows the same view, with its focus', () 
   first.remove();
   render({ model: told, el: second });
   expect([second.contains(stop), document.activeElement]).toEqual([true, stop]);
+});
+
+test('the view of an agent speaks the language of the page, and an agent its own', () => {
+  const loud = { __: (text: string) => text.toUpperCase() };
+  const buttons = [
+    { label: 'Allow once', status: 'approved', scope: 'once', answer: '' },
+    { label: 'Deny', status: 'answered', scope: 'once', answer: 'Deny' }
+  ];
+  const question = { approval: 'q', question: 'Deny it?', about: '', call: '', note: '', buttons };
+  const render = () => {
+    const el = place();
+    widget().render({ model: model({ state: { ...STATE, question }, problem: '', lost: 1 }), el });
+    const view = el.firstElementChild!;
+    return [...[...el.querySelectorAll('button')].map(each => each.textContent), view.getAttribute('aria-label'), /running|RUNNING/.exec(el.textContent!)![0]];
+  };
+  expect(render()).toEqual(['Stop', 'Allow once', 'Deny', 'agent ann', 'running']);
+  offerAgentWords(loud);
+  expect(render()).toEqual(['STOP', 'ALLOW ONCE', 'Deny', 'AGENT ann', 'RUNNING']);
+});
+
+test('each word that it says is one that a language pack can have', () => {
+  const said = readFileSync('../agentlab/notebook/widget.js', 'utf8').matchAll(/\bword\(([^)]*)\)/g);
+  const texts = [...said].flatMap(([, given]) => [...given!.matchAll(/"([^"]+)"/g)].map(([, text]) => text!));
+  expect(texts.length).toBeGreaterThan(6);
+  expect(texts.filter(text => !(text in agentWords(plain)))).toEqual([]);
 });

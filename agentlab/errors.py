@@ -27,6 +27,7 @@ text and `data` (JSON values only), so that `except agentlab.NotHeld` works on b
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -116,6 +117,14 @@ _BY_CODE = _tree(AgentlabError)
 def from_code(code: str, message: str, data: dict[str, Any] | None = None) -> AgentlabError:
     """The error that the other side raised. An unknown code (a newer peer) becomes a plain `AgentlabError`."""
     return _BY_CODE.get(code, AgentlabError)(message, **(data or {}))
+
+
+def resets_text(moment: float) -> str:
+    """When the limit of a vendor resets, as people are told; '' where that is no time. moment: s since the epoch."""
+    try:
+        return f"Its limit resets at {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}Z."
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def ordinal(n: int) -> str:

@@ -15,7 +15,7 @@ from agentlab.link.messages import GetLogs, View, WaitAgent
 from . import background, html, questions, spec
 from .logs import Follower, readable
 from .questions import open_of
-from .rows import ENDED, Row, is_live, one_line, waits_text
+from .rows import ENDED, Row, error_text, is_live, one_line, waits_text
 from .text import line
 
 if TYPE_CHECKING:
@@ -286,4 +286,4 @@ def static_bundle(row: Row, asked: Sequence[Row] = (), note: str = "") -> dict[s
 
 
 def result_of(row: Row) -> Result:
-    return Result(row["status"], row.get("output"), row.get("error") or "", dict(row.get("usage") or {}))
+    return Result(row["status"], row.get("output"), error_text(row), dict(row.get("usage") or {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from agentlab.errors import ordinal
+from agentlab.errors import ordinal, resets_text
 
 from .text import line, span
 
@@ -69,10 +69,16 @@ def detail(row: Row) -> str:
     if row.get("alert"):
         return f"! {line(row['alert'])}"
     if row.get("error"):
-        return line(row["error"])
+        return line(error_text(row))
     if row["status"] == "done":
         return "" if row.get("output") is None else line(row["output"])
     return line(row.get("doing") or row.get("reason") or "")
+
+
+def error_text(row: Row) -> str:
+    """How an agent failed, after when the limit resets that it ran into; '' where it did not."""
+    resets = resets_text(row["resets"] / 1e9) if row.get("resets") else ""
+    return f"{resets} {row.get('error') or ''}".strip()
 
 
 def bounds_text(row: Row) -> str:

@@ -18,7 +18,7 @@ from agentlab import config, kinds, processes
 from agentlab.core import vendors
 from agentlab.core.commands import Earlier, Finish, Hired, Mail, Status, rid_of_claims
 from agentlab.core.events import GO_ON, JSON, AgentSpec, AnyBody, Error, Guard, Message, StateSet
-from agentlab.errors import AgentlabError
+from agentlab.errors import AgentlabError, resets_text
 from agentlab.link import messages as link
 from agentlab.paths import Workspace
 from agentlab.runtimes.base import Launch
@@ -219,7 +219,7 @@ class Worker:
             if mail is None and not keep:
                 break
             if mail is None:
-                self._background(self._status("idle", turn.error))
+                self._background(self._status("idle", said(turn)))
                 mail = await self._inbox.wait()
                 self._background(self._status("running"))
             self._gate.record(StateSet(store="inbox", key=str(mail.seq), after="taken"))
@@ -268,8 +268,9 @@ class Worker:
             if wait is None or self._stopped.done():
                 return turn
             seconds, why = wait
-            self._gate.record(Error(kind=turn.reason, message=f"{why} {turn.error}".strip()), status="retry")
-            self._background(self._status("idle", f"{why} {turn.error}".strip()))
+            told = f"{why} {said(turn)}".strip()
+            self._gate.record(Error(kind=turn.reason, message=told), status="retry")
+            self._background(self._status("idle", told))
             await asyncio.sleep(seconds)
             self._background(self._status("running"))
             if turn.reason in LIMITED and self._governor and self._governor.calls:
@@ -312,9 +313,7 @@ class Worker:
             said = f"It does not tell what it uses: {limit} cannot end it."
             self._gate.record(Guard(rule="budget", detail=said), status="warned")
         if self._verdict:
-            turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text)
-        elif turn.status == "failed" and turn.resets is not None:
-            turn = replace(turn, error=f"{reset_text(turn.resets)} {turn.error}".strip())
+            turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text, resets=None)
         for what, much in turn.usage.items():
             self._usage[what] = self._usage.get(what, 0) + much
         if turn.vendor_session and turn.vendor_session != self._vendor_session:
@@ -466,12 +465,9 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
 
-def reset_text(moment: float) -> str:
-    """s since the epoch, for people."""
-    try:
-        return time.strftime("Its limit resets at %Y-%m-%d %H:%M:%SZ.", time.gmtime(moment))
-    except (ValueError, OverflowError, OSError):
-        return ""
+def said(turn: Turn) -> str:
+    """What is told of a turn that failed while its agent goes on: its row says nowhere else when a limit resets."""
+    return turn.error if turn.resets is None else f"{resets_text(turn.resets)} {turn.error}".strip()
 
 
 def failure(agent: str, error: Exception, usage: dict[str, float]) -> Finish:

@@ -172,6 +172,7 @@ async def test_an_agent_that_ended_by_a_limit_says_when_that_resets(plane: FakeP
     row = plane.state.row("agents", "r1/a")
     assert row is not None
     assert (row["reason"], row["resets"]) == ("rate_limit", 1_000_000_000)
+    assert row["error"].startswith("too many")  # who shows it says when the limit resets as its reader is used to
     assert detail(row).startswith("Its limit resets at 1970-01-01 00:00:01Z. too many")
 
 

@@ -131,11 +131,9 @@ export function waiting(waits: Pick<IWait, 'units' | 'position' | 'behind'> | nu
   return { units: line((waits.units ?? []).join(', '), 160), heldBy: owners(false), after: owners(true), position: waits.position ?? 0 };
 }
 
-const RESETS = /^Its limit resets at [-0-9: ]+Z\.\s*/; // said again, for those who see no field of it
-
 function detail(row: IAgentRow, status: string): string {
   if (row.error) {
-    return line(row.resets ? row.error.replace(RESETS, '') : row.error, 240);
+    return line(row.error, 240);
   }
   if (status === 'done') {
     return line(row.output, 240);

@@ -144,9 +144,9 @@ test('who was second in answering is told who was first', async () => {
   expect(screen.queryByRole('alert')).toBeNull();
 });
 
-test('when a limit resets is said beside the state, once, and what it was said in besides is not shown again', () => {
+test('when a limit resets is said beside the state, once, in the language and the time zone of the page', () => {
   const hour = 3600e9;
-  const limited = agent('ann', { status: 'failed', ended: NOW, resets: NOW + hour, error: 'Its limit resets at 2023-11-14 23:15:00Z. Too many requests' });
+  const limited = agent('ann', { status: 'failed', ended: NOW, resets: NOW + hour, error: 'Too many requests' });
   const on = stage({ agents: { 'r1/ann': limited } });
   const { container } = shown(on, <Agents />);
   const time = new Date((NOW + hour) / 1e6).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });

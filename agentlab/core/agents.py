@@ -36,6 +36,7 @@ from .commands import (
 from .moves import go_on, move
 from .rows import ENDED, Agent
 from .turn import Turn
+from .usage import counted, more
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -167,7 +168,7 @@ def finish(turn: Turn, c: Finish) -> AnyReply:
 
 def end(turn: Turn, agent: Agent, c: Finish) -> None:
     """An agent is over: its end, its locks, its questions, its task, and its run where that was all of it."""
-    usage = dict(c.usage or agent.usage)  # a copy: the agent's goes on counting what is reported late
+    usage = more(agent.usage, counted(c.usage))
     body = e.AgentEnd(
         output=c.output,
         error=c.error,

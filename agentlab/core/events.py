@@ -70,9 +70,10 @@ class RunBegin(Body, frozen=True, tag="run.begin"):
 
 
 class RunEnd(Body, frozen=True, tag="run.end"):
-    NONDET = frozenset({"final_tree"})
+    NONDET = frozenset({"final_tree", "usage"})
     reason: str = ""
     final_tree: str | None = None
+    usage: dict[str, float] = {}  # of all its agents, as in `AgentEnd`; what nobody told is not there
 
 
 class TaskCreate(Body, frozen=True, tag="task.create"):

@@ -34,6 +34,7 @@ class Run(Struct, kw_only=True):
     tasks: int = 0  # how many there ever were
     agents: int = 0
     live: int = 0  # agents that have not ended
+    usage: dict[str, float] = field(default_factory=dict)  # of all its agents, so far; see `core.usage`
     env: dict[str, str] = field(default_factory=dict)
 
 

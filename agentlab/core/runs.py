@@ -72,7 +72,8 @@ def close(turn: Turn, run_id: str, status: str, reason: str = "", final_tree: st
     release_run(turn, run_id, "end")
     run = turn.state.runs[run_id]
     turn.emit(
-        run_id, f"user:{run.user}" if run.user else PLANE, RunEnd(reason=reason, final_tree=final_tree),
+        run_id, f"user:{run.user}" if run.user else PLANE,
+        RunEnd(reason=reason, final_tree=final_tree, usage=run.usage),
         name=run.name, status=status, dur_ns=max(0, turn.now.wall - run.started),
     )  # fmt: skip
 

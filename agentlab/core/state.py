@@ -14,6 +14,7 @@ import msgspec
 
 from . import events as e
 from . import units as names
+from . import usage
 from .commands import Mail
 from .events import Event
 from .locks import LockTable, Nodes, Ticket, describe, nodes_of
@@ -326,8 +327,7 @@ class State:
         agent.status, agent.ended, agent.paused_at = event.status or "failed", event.ts, None
         agent.output, agent.error, agent.reason, agent.exit_code = body.output, body.error, body.reason, body.exit_code
         agent.doing, agent.alert, agent.mail, agent.resets = "", "", [], body.resets
-        if body.usage:
-            agent.usage = dict(body.usage)
+        self._used(agent, usage.more(agent.usage, usage.counted(body.usage)))
         self.runs[event.run_id].live -= 1
         self.changed.add(("runs", event.run_id))
         if agent.runtime:
@@ -343,11 +343,7 @@ class State:
     def _model_call(self, event: Event, body: e.ModelCall) -> None:
         agent = self._actor(event)
         if agent is not None:
-            for name, more in (
-                ("in", event.tok_in), ("out", event.tok_out), ("cached", event.tok_cache), ("cost", event.cost)
-            ):  # fmt: skip
-                if more:
-                    agent.usage[name] = agent.usage.get(name, 0) + more
+            self._used(agent, usage.plus(agent.usage, usage.of_call(event)))
 
     def _tool_call(self, event: Event, body: e.ToolCall) -> None:
         agent = self._actor(event)
@@ -482,6 +478,13 @@ class State:
             self.changed.add(("agents", agent.agent))
         return agent
 
+    def _used(self, agent: Agent, much: usage.Usage) -> None:
+        """An agent has used this much so far, and its run what that is beyond what was known."""
+        run = self.runs[agent.run_id]
+        run.usage = usage.plus(run.usage, usage.beyond(much, agent.usage))
+        agent.usage = much
+        self.changed.add(("runs", run.run_id))
+
     def _lock_changed(self, ticket: int, owner: str) -> None:
         self.changed.add(("locks", str(ticket)))
         if owner in self.agents:
@@ -494,7 +497,7 @@ class State:
 
 def _agent_copy(agent: Agent) -> Agent:
     new = copy(agent)
-    new.usage, new.mail = agent.usage.copy(), agent.mail.copy()
+    new.mail = agent.mail.copy()
     return new
 
 

@@ -15,7 +15,7 @@ from world import World
 
 from agentlab.core import commands as c
 from agentlab.core.digest import dhash
-from agentlab.core.events import AgentSpec, FileRead, LockGrant, LockRelease, Message, Mode, ModelCall, Priority
+from agentlab.core.events import AgentSpec, FileRead, LockGrant, LockRelease, Message, Mode, ModelCall, Priority, RunEnd
 from agentlab.core.turn import Rules
 from agentlab.core.units import covers
 from agentlab.errors import AlreadyHeld, Forbidden, NameTaken, OutsideWorkspace, Refused, WouldBlock
@@ -573,8 +573,24 @@ def what_is_reported_late_counts_and_changes_no_event_of_the_past() -> None:
     world.do(c.Report(agent=a, entries=(c.Entry(n=1, ts=1, tok_in=5, body=call),)), c.Done)
     world.finish(a)
     world.do(c.Report(agent=a, entries=(c.Entry(n=2, ts=2, tok_in=7, body=call),)), c.Done)
-    assert world.state.agents[a].usage == {"in": 12}
+    assert world.state.agents[a].usage == world.state.runs["r"].usage == {"in": 12}
     assert [msgspec.json.encode(event) for event in world.log] == world.encoded
+
+
+@scenario
+def what_was_seen_of_an_agent_and_what_it_says_of_itself_are_paid_for_once() -> None:
+    world = World()
+    a, b = world.agent("a"), world.agent("b")
+    for key in (a, b):
+        entry = c.Entry(n=1, ts=1, tok_in=5, body=ModelCall(provider="x"))
+        world.do(c.Report(agent=key, entries=(entry,)), c.Done)
+    world.finish(a, usage={"in": 5.0, "cost": 0.5})
+    world.finish(b, usage={"in": 2.0})
+    assert world.state.agents[b].usage == {"in": 5}
+    assert world.state.runs["r"].usage == {"in": 10, "cost": 0.5}
+    world.do(c.EndRun(run_id="r"), c.Done)
+    (end,) = world.events_of(RunEnd)
+    assert end.body.usage == {"in": 10, "cost": 0.5}  # type: ignore[union-attr]
 
 
 @scenario

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from scenarios import check_scenarios
 
-from agentlab.core import agents, claims, digest, leases, locks, modes, runs, runtimes, state, turn, units
+from agentlab.core import agents, claims, digest, leases, locks, modes, runs, runtimes, state, turn, units, usage
 from agentlab.core import events as e
 from agentlab.errors import WouldBlock
 
@@ -589,15 +589,33 @@ def nodes_are_left_over(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def late_reports_rewrite_the_end(patch: pytest.MonkeyPatch) -> None:
+    """Counted in place: in what an event and other rows hold too."""
     real = state.State._agent_end
 
-    def fold(self: state.State, event: e.Event, body: e.AgentEnd) -> None:
+    def end(self: state.State, event: e.Event, body: e.AgentEnd) -> None:
         real(self, event, body)
         agent = self._actor(event)
         if agent is not None:
             agent.usage = body.usage
 
-    patch.setitem(state._FOLDS, e.AgentEnd, fold)
+    def call(self: state.State, event: e.Event, body: e.ModelCall) -> None:
+        agent = self._actor(event)
+        if agent is not None:
+            agent.usage.update(usage.plus(agent.usage, usage.of_call(event)))
+
+    patch.setitem(state._FOLDS, e.AgentEnd, end)
+    patch.setitem(state._FOLDS, e.ModelCall, call)
+
+
+@bug
+def a_run_pays_twice_for_what_was_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(usage, "beyond", lambda now, before: now)
+
+
+@bug
+def an_agent_that_ends_takes_back_what_was_seen(patch: pytest.MonkeyPatch) -> None:
+    for module in (agents, usage):
+        patch.setattr(module, "more", lambda seen, said: said)
 
 
 @bug

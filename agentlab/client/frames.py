@@ -38,21 +38,25 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "runs": {
         "run_id": "text", "name": "text", "status": "category", "root": "text", "host": "text", "session_id": "text",
         "user": "text", "schedule": "category", "claims": "category", "agents": "count", "seq": "count",
-        "started": "time", "ended": "time",
+        "started": "time", "ended": "time", "tok_in": "count", "tok_out": "count", "tok_cache": "count", "cost": "amount",
     },
 }  # fmt: skip
 """Table -> column -> its kind, a word of `trace.kinds`."""
+
+TOKENS = {"tok_in": "in", "tok_out": "out", "tok_cache": "cached"}
+"""Columns of tokens, and what they are called in the `usage` of a row."""
 
 
 def flat(table: str, row: Row) -> Row:
     """A row with one plain value, or a list of texts, a column. Times stay ns."""
     more: Row = {}
+    if "cost" in COLUMNS[table]:
+        usage = row.get("usage") or {}
+        for name, key in TOKENS.items():
+            more[name] = None if usage.get(key) is None else int(usage[key])
+        more["cost"] = usage.get("cost")
     match table:
         case "agents":
-            usage = row.get("usage") or {}
-            for name, key in (("tok_in", "in"), ("tok_out", "out"), ("tok_cache", "cached")):
-                more[name] = None if usage.get(key) is None else int(usage[key])
-            more["cost"] = usage.get("cost")
             more["waits"] = queue_text(row["waits"]) if row.get("waits") else ""
             more["holds"] = list(row.get("holds") or ())
         case "locks":

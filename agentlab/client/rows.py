@@ -45,7 +45,7 @@ def queue_text(waits: Row) -> str:
 
 
 def usage_text(row: Row) -> str:
-    """`1,200 in · 300 out · $0.0123`, or '' where nothing was used."""
+    """`1,200 in · 300 out · $0.0123`, or '' where nothing was used, as far as anybody told."""
     usage = row.get("usage") or {}
     parts = [f"{int(usage[key]):,} {key}" for key in ("in", "out", "cached") if usage.get(key)]
     if usage.get("cost"):

@@ -15,7 +15,7 @@ Usage = dict[str, float]
 def of_call(event: Event) -> Usage:
     """What one model call took."""
     columns = {"in": event.tok_in, "out": event.tok_out, "cached": event.tok_cache, "cost": event.cost}
-    return counted({name: much for name, much in columns.items() if much})
+    return counted({name: much for name, much in columns.items() if much is not None})
 
 
 def counted(told: Usage) -> Usage:

@@ -152,13 +152,14 @@ def runs(frame: pd.DataFrame, limit: int | None) -> Listing:
             _shortened(r["started"]),
             _took(r.get("dur_ns")),
             r.get("n_events", r.get("seq")),
+            usage_text({"usage": {"cost": r["cost"], **{key: r[name] for name, key in frames.TOKENS.items()}}}),
         )
         for r in records
     ]
     note = f"{hidden} older ones: --limit 0 shows all." if hidden else "" if cells else "No runs."
     return Listing(
         "Runs",
-        ("run", "name", "status", "started (UTC)", "took", "events"),
+        ("run", "name", "status", "started (UTC)", "took", "events", "usage"),
         cells,
         lambda: records,
         lambda: frame,

@@ -113,7 +113,7 @@ class Api:
         live = self.engine.state.runs
         for row in rows:
             if (run := live.get(row["run_id"])) is not None:
-                row |= {"status": run.status, "n_events": run.seq, "live": run.live}
+                row |= {"status": run.status, "n_events": run.seq, "live": run.live, "usage": run.usage or None}
         return _json(rows)
 
     async def run(self, request: Request) -> Response:

@@ -15,7 +15,7 @@ from agentlab.errors import AgentlabError, NotFound, StoreCorrupt, Unavailable
 
 from .base import Snapshot
 from .rows import blob_data, unpack
-from .schema import EVENT_COLUMNS
+from .schema import END_OF_RUN, EVENT_COLUMNS
 
 CHUNK = 500  # events read at once
 
@@ -23,7 +23,8 @@ _COLUMNS = ", ".join(EVENT_COLUMNS)
 
 
 class RunRow(Struct, frozen=True):
-    """A row of `runs`. started, ended: ns since the epoch; config: JSON text."""
+    """A row of `runs`, with what its end says that its agents used. started, ended: ns since the epoch; config: JSON text;
+    usage: tokens in, out, cached, and cost in USD, as far as anybody told; None: nobody did, or it has not ended."""
 
     run_id: str
     parent_run_id: str | None
@@ -40,6 +41,7 @@ class RunRow(Struct, frozen=True):
     n_events: int | None
     schema_version: int
     config: str | None
+    usage: dict[str, float] | None
 
 
 def reader_uri(path: Path) -> str:
@@ -106,14 +108,17 @@ def has_blobs(db: sqlite3.Connection, hashes: list[str]) -> set[str]:
 
 def runs(db: sqlite3.Connection) -> list[RunRow]:
     """All runs, oldest first."""
-    columns = ", ".join(RunRow.__struct_fields__)
-    return [RunRow(*row) for row in db.execute(f"SELECT {columns} FROM runs ORDER BY {_FIRST_ID}")]  # noqa: S608
+    columns = ", ".join((*RunRow.__struct_fields__[:-1], _USAGE))
+    rows = db.execute(f"SELECT {columns} FROM runs ORDER BY {_FIRST_ID}")  # noqa: S608
+    return [RunRow(*[*row, usage and json.loads(usage)]) for *row, usage in rows]
 
 
 def open_runs(db: sqlite3.Connection) -> list[str]:
     """Ids of the runs that have not ended, oldest first."""
     return [id for (id,) in db.execute(f"SELECT run_id FROM runs WHERE ended IS NULL ORDER BY {_FIRST_ID}")]  # noqa: S608
 
+
+_USAGE = f"(SELECT json_extract(payload, '$.usage') FROM {END_OF_RUN})"  # noqa: S608
 
 _FIRST_ID = "(SELECT e.id FROM events e WHERE e.run_id = runs.run_id ORDER BY e.seq LIMIT 1)"
 

@@ -37,6 +37,9 @@ CREATE TABLE journals(agent TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+END_OF_RUN = "events WHERE events.run_id = runs.run_id AND seq = n_events AND type = 'run.end'"
+"""The event that ended a row of `runs`, for a subselect: it is the last one, so the index finds it."""
+
 MIGRATIONS: tuple[str, ...] = (_LOG,)
 """SQL scripts, oldest first. `PRAGMA user_version` counts those that a database has had. Append only."""
 

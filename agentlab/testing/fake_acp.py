@@ -3,7 +3,7 @@
     python -m agentlab.testing.fake_acp
 
 The prompt is a JSON list of steps, taken one after the other:
-    {"say": text}  {"think": text}
+    {"say": text}  {"think": text}  {"pay": USD that the session has cost so far}
     {"call": [tool, {...}]}           a tool of the MCP server that was handed over with the session
     {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may.
                                       over: "client" hands the write to us; also: a file that it
@@ -118,6 +118,9 @@ class Agent:
             case "say" | "think":
                 kind = "agent_message_chunk" if verb == "say" else "agent_thought_chunk"
                 self._update({"sessionUpdate": kind, "content": {"type": "text", "text": value}})
+            case "pay":
+                cost = {"amount": value, "currency": "USD"}
+                self._update({"sessionUpdate": "usage_update", "used": 15, "size": 1000, "cost": cost})
             case "call":
                 self._call(*value)
             case "ask":

@@ -38,8 +38,9 @@ from .load import Log, Value
 from .matches import Found, Search
 from .queries import Condition, Runs
 from .stories import Reading, Record, Step
-from .usage import USAGE, Usage, reported
+from .usage import USAGE, USED, Usage, reported, totals
 
+_ALL = Condition()
 Payload = Literal[False, "text", "parsed"]
 Story = Callable[[Iterable[Step], Reading], Iterable[Record]]
 
@@ -57,10 +58,20 @@ class Options(TypedDict, total=False):
 
 
 def runs_df(db: str | Path, *, where: str | None = None, params: Sequence[Value] = ()) -> pd.DataFrame:
-    """The runs, oldest first. `where` is about the table `runs`."""
-    query = queries.runs(queries.matching(where, params))
-    frame = Log(db).read(query, schema_of(queries.RUNS), lambda batches: from_batches(queries.RUNS, batches))
-    return frame.sort_values("started", kind="stable", ignore_index=True)
+    """The runs, oldest first. `where` is about the table `runs`.
+
+    Tokens and cost (USD) are those of all its agents, so far where it has not ended. Missing: nobody told, or it was ended by an
+    agentlab that did not sum up yet.
+    """
+    log, query = Log(db), queries.runs(queries.matching(where, params))
+    frame = log.read(query, schema_of(queries.RUNS), lambda batches: from_batches(queries.RUNS, batches))
+    frame = frame.sort_values("started", kind="stable", ignore_index=True)
+    going = list(frame.loc[frame["ended"].isna(), "run_id"])
+    used = totals(_used(log, queries.of_runs(going), Reading(strict=False))) if going else {}
+    for name, kind in USED.items():
+        so_far = from_records({name: kind}, [(used.get(run_id, {}).get(name),) for run_id in frame["run_id"]])
+        frame[name] = frame[name].fillna(so_far[name])
+    return frame
 
 
 def events_df(
@@ -151,13 +162,8 @@ def usage_df(db: str | Path, run_id: Runs = None, **options: Unpack[Options]) ->
     `where` or `since` choose among the model calls."""
     log, ask = Log(db), _Ask(options)
     names = ask.pick(USAGE)
-    of_runs = queries.of_runs(run_id)
-    counted = log.rows(queries.usage(of_runs & ask.begins), schema_of(USAGE))
-    rows = [Usage(*row) for row in counted]  # type: ignore[arg-type]
     reading = Reading(ask.strict)
-    if ask.begins == Condition():
-        ends = _steps(log, of_runs & queries.of_types(["agent.end"]), Condition(), blobs=False)
-        rows = reported(rows, ends, reading)
+    rows = _used(log, queries.of_runs(run_id), reading, ask.begins)
     frame = from_records(USAGE, [msgspec.structs.astuple(row) for row in rows])
     _check_runs(log, run_id, frame)
     return _finished(frame, names, reading)
@@ -220,6 +226,16 @@ def _told(
             if columns[name] is Kind.JSON:
                 frame[name] = objects([None if v is pd.NA else msgspec.json.decode(v) for v in frame[name]])
     return _finished(frame, names, reading)
+
+
+def _used(log: Log, of_runs: Condition, reading: Reading, calls: Condition = _ALL) -> list[Usage]:
+    """By these model calls; by all of them and, beyond those, by the ends of agents."""
+    counted = log.rows(queries.usage(of_runs & calls), schema_of(USAGE))
+    rows = [Usage(*row) for row in counted]  # type: ignore[arg-type]
+    if calls != _ALL:
+        return rows
+    ends = _steps(log, of_runs & queries.of_types(["agent.end"]), Condition(), blobs=False)
+    return reported(rows, ends, reading)
 
 
 def _steps(log: Log, condition: Condition, wanted: Condition, blobs: bool) -> list[Step]:

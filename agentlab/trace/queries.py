@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 from msgspec import Struct
 
+from agentlab.store.schema import END_OF_RUN
+
 from .kinds import Columns, Kind
 from .load import Query, Value
+from .usage import USED
 
 ORDER = "1, 2"  # run_id, seq: the one order of a log
 
@@ -48,16 +51,26 @@ RUNS: Columns = {
     "ended": Kind.TIME,
     "dur": Kind.SPAN,
     "n_events": Kind.COUNT,
+    **USED,
     "base_tree": Kind.TEXT,
     "final_tree": Kind.TEXT,
     "schema_version": Kind.NUMBER,
     "config": Kind.JSON,
 }
 
+
+def _at_the_end(name: str, type: str) -> str:
+    return f"(SELECT CAST(json_extract(payload, '$.usage.{name}') AS {type}) FROM {END_OF_RUN})"  # noqa: S608
+
+
 _RUN_SQL = {
     "dur": "ended - started",
     # Numbers have no gaps, so the last one counts the events of a run that has not ended.
     "n_events": "COALESCE(n_events, (SELECT max(seq) FROM events WHERE events.run_id = runs.run_id), 0)",
+    "tok_in": _at_the_end("in", "INTEGER"),
+    "tok_out": _at_the_end("out", "INTEGER"),
+    "tok_cache": _at_the_end("cached", "INTEGER"),
+    "cost": _at_the_end("cost", "REAL"),
 }
 
 _EVENT_SQL = {"dur": "dur_ns"}

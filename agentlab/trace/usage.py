@@ -10,15 +10,14 @@ from msgspec import Struct
 from .kinds import Columns, Kind
 from .stories import KEYS, Reading, Step
 
-USAGE: Columns = {
-    **KEYS,
-    "model": Kind.CATEGORY,
-    "calls": Kind.NUMBER,
+USED: Columns = {
     "tok_in": Kind.COUNT,
     "tok_out": Kind.COUNT,
     "tok_cache": Kind.COUNT,
     "cost": Kind.AMOUNT,
 }
+
+USAGE: Columns = {**KEYS, "model": Kind.CATEGORY, "calls": Kind.NUMBER, **USED}
 
 _REPORTED = {"tok_in": "in", "tok_out": "out", "tok_cache": "cached", "cost": "cost"}
 
@@ -67,3 +66,14 @@ def reported(rows: list[Usage], ends: Iterable[Step], reading: Reading) -> list[
         for field, amount in missing.items():
             setattr(mine[0], field, (getattr(mine[0], field) or 0) + amount)
     return sorted(rows, key=lambda row: (row.run_id, row.seq))
+
+
+def totals(rows: Iterable[Usage]) -> dict[str, dict[str, float]]:
+    """Run -> column of `USED` -> how much, without what nobody told."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        total = found.setdefault(row.run_id, {})
+        for field in USED:
+            if (much := getattr(row, field)) is not None:
+                total[field] = total.get(field, 0) + much
+    return found

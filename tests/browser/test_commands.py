@@ -132,6 +132,7 @@ def test_two_runs_are_compared_by_what_they_came_to(page: Lab, lab: agentlab.Lab
     assert row("agents") == ["1", "1", "="]
     assert row("tool calls") == ["2", "3", "+1"]
     assert row("files left") == ["2", "3", "+1"]
+    assert row("tokens") == row("cost") == ["not told", "not told", ""]
     assert row("of them not ok") == ["0", "0", "="]
     files = console.get_by_role("table", name="Files that either of them wrote")
     assert {tuple(each.locator("td").all_inner_texts()) for each in files.locator("tbody tr").all()} == {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Route, expect
 
 import agentlab
+from agentlab.testing import fake_acp
 from tests.stack.conftest import kill_plane
 
 from .lab import Lab, visit
@@ -246,6 +250,37 @@ def test_a_plane_that_was_stopped_is_said_and_nothing_looks_alive(page: Lab, lab
     row.hover()
     page.button("Stop early").click()
     assert early.wait(60).status == "cancelled"
+
+
+def test_what_a_run_used_and_cost_stays_in_its_row_when_the_plane_knows_its_agents_no_more(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    pytest.importorskip("acp")
+    paid, free = lab.run("bill-paid", workdir=work), lab.run("bill-free", workdir=work)
+    options = {"command": [sys.executable, fake_acp.__file__], "builtins_off": []}
+    agent = paid.spawn("acp", json.dumps([{"pay": 1.25}, {"say": "here"}]), options=options)
+    assert agent.wait(120).status == "done"
+    assert free.spawn("script", steps=steps({"say": "here"})).wait(60).status == "done"
+    runs = page.section("runs")
+    runs.get_by_role("searchbox", name="Search runs").fill("bill-")
+    rows = {name: runs.locator("tr", has_text=f"bill-{name}") for name in ("paid", "free")}
+
+    def told() -> None:
+        expect(rows["paid"].locator(".jp-agentlab-sub")).to_contain_text("15 tokens")
+        expect(rows["paid"].locator(".jp-agentlab-numbers")).to_contain_text("$1.25")
+        expect(rows["free"]).not_to_contain_text(re.compile(r"tokens|\$"))
+
+    told()
+    paid.end()
+    free.end()
+    agentlab.discovery.stop(page.server.home)
+    page.page.locator("#agentlab-panel.jp-mod-stale").wait_for()
+    agentlab.discovery.ensure(page.server.home)
+    page.page.locator("#agentlab-panel:not(.jp-mod-stale)").wait_for()
+    assert not {paid.run_id, free.run_id} & set(lab.state()["tables"]["runs"])
+    for row in rows.values():
+        expect(row.locator(".jp-agentlab-sub")).to_contain_text("done")
+    told()
 
 
 def test_what_an_agent_writes_is_shown_as_text(page: Lab, lab: agentlab.Lab, work: Path) -> None:

@@ -52,8 +52,7 @@ class Ledger:
         entry = c.Entry(n=self.journal, ts=1, body=ModelCall(provider="p"), actor=sub, **columns)
         self.world.do(c.Report(agent=self.keys[name], entries=(entry,)))
         for key, amount in much.items():
-            if amount:
-                self.due[name][key] = self.due[name].get(key, 0) + amount
+            self.due[name][key] = self.due[name].get(key, 0) + amount
 
     def end(self, name: str, said: dict[str, float]) -> None:
         self.world.finish(self.keys[name], usage=said)

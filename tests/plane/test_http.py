@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agentlab.core import commands as c
-from agentlab.core.events import Message
+from agentlab.core.events import Message, ModelCall
 from agentlab.plane.routes import ROUTES, openapi
 
 from .conftest import DEADLINE, Lab, until
@@ -61,6 +61,41 @@ async def test_an_agents_life_over_http(lab: Lab, http: httpx.AsyncClient) -> No
     then = (await http.get("/api/runs/r1/state?seq=3")).json()
     assert then["tables"]["agents"]["r1/a"]["status"] == "queued"
     assert [run["run_id"] for run in (await http.get("/api/runs")).json()] == ["r1", "plane"]
+
+
+async def test_what_a_run_used_is_listed_while_it_goes_on_and_when_its_agents_are_forgotten(
+    open_lab: Callable[[], Awaitable[Lab]],
+) -> None:
+    async def listed(lab: Lab) -> dict[str, object]:
+        headers = {"authorization": f"Bearer {lab.plane.token}"}
+        async with httpx.AsyncClient(base_url=lab.plane.http, headers=headers, timeout=DEADLINE) as http:
+            return {
+                run["run_id"]: run["usage"] for run in (await http.get("/api/runs")).json() if run["name"] != "plane"
+            }
+
+    lab = await open_lab()
+    for run in ("r1", "r2", "r3"):
+        await lab.run(run)
+        agent = await lab.spawn("a", run)
+        runner = await lab.runner(agent)
+        if run != "r3":
+            call = c.Entry(n=1, ts=1, body=ModelCall(provider="p"), tok_in=10, tok_out=2)
+            await runner.request(c.Report(agent=agent, entries=(call,)))
+    assert await listed(lab) == {"r1": {"in": 10, "out": 2}, "r2": {"in": 10, "out": 2}, "r3": None}, "so far"
+    await runner.request(c.Finish(agent="r3/a", status="done"))
+    await lab.client.request(c.EndRun(run_id="r3"))
+    runner = await lab.runner("r1/a")
+    await runner.request(c.Finish(agent="r1/a", status="done", usage={"in": 10.0, "out": 4.0, "cost": 0.5}))
+    await lab.client.request(c.EndRun(run_id="r1"))
+    known = {"r1": {"in": 10, "out": 4, "cost": 0.5}, "r2": {"in": 10, "out": 2}, "r3": None}
+    assert await listed(lab) == known
+    lab.plane.engine.trim(0)
+    assert "r1/a" not in lab.plane.engine.state.agents
+    assert await listed(lab) == known, "forgotten"
+    await lab.close()  # type: ignore[attr-defined]
+    lab = await open_lab()
+    assert set(lab.plane.engine.state.agents) == {"r2/a"}
+    assert await listed(lab) == known, "by another plane"
 
 
 async def test_deleting_an_agent_kills_it(lab: Lab, http: httpx.AsyncClient) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from logs import blob, end, message, messages, opened, start
 
+from agentlab.core.events import RunEnd
 from agentlab.errors import NotFound, StoreCorrupt
 from agentlab.store import reader
 from agentlab.store.base import Batch, Snapshot
@@ -87,6 +88,16 @@ async def test_the_row_of_a_run_follows_its_events(log: SqliteStore) -> None:
         first, _ = reader.runs(db)
         assert (first.status, first.ended, first.final_tree, first.n_events) == ("failed", 4000, "t1", 3)
         assert reader.open_runs(db) == ["r2"]
+
+
+async def test_the_row_of_a_run_says_what_its_end_says_that_was_used(log: SqliteStore) -> None:
+    """None where nobody told, and of a log whose ends do not say it."""
+    told = {"in": 3.0, "cost": 0.5}
+    over = end(3, "r1", 2)
+    over = msgspec.structs.replace(over, body=RunEnd(usage=told, reason="because " * 2000))
+    await log.append(Batch(events=[start(1, "r1"), start(2, "r2"), over, start(4, "r3"), end(5, "r3", 2)]))
+    with closing(reader.open_reader(log.path)) as db:
+        assert {row.run_id: row.usage for row in reader.runs(db)} == {"r1": told, "r2": None, "r3": None}
 
 
 async def test_a_reader_restores_large_values_and_blobs(log: SqliteStore) -> None:

@@ -4,9 +4,12 @@ import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from trace_log import SECOND, T0, Recorder
 
 from agentlab.core.events import (
@@ -34,7 +37,9 @@ from agentlab.core.events import (
     RunStart,
     ToolCall,
     ToolResult,
+    encode_payload,
 )  # fmt: skip
+from agentlab.core.state import State
 from agentlab.errors import BadRequest, NotFound, StoreCorrupt
 from agentlab.trace.columns import Kind
 from agentlab.trace.frames import (
@@ -362,6 +367,78 @@ def test_runs_are_listed_oldest_first_with_as_many_events_as_they_have(log: Reco
     assert list(frame["name"]) == ["early", "late"] and list(frame["n_events"]) == [2, 1]
     assert frame["dur"][0] == pd.Timedelta(3, "ns") and pd.isna(frame["dur"][1])
     assert list(runs_df(log.path, where="name = ?", params=["late"])["run_id"]) == ["a"]
+
+
+def used(frame: pd.DataFrame, run: str) -> list[object]:
+    """Tokens in, out, cached and cost of a run; None where nobody told."""
+    row = frame.set_index("run_id").loc[run, ["tok_in", "tok_out", "tok_cache", "cost"]]
+    return [None if pd.isna(value) else value for value in row]
+
+
+def test_a_run_that_has_ended_says_what_its_agents_used(log: Recorder, driver: str) -> None:
+    for run, usage in (
+        ("all", {"in": 10.0, "out": 2.0, "cached": 4.0, "cost": 0.75}), ("costless", {"in": 0.0, "out": 3.0}),
+        ("scripts", {}),
+    ):  # fmt: skip
+        log.event(RunStart(name=run, root="/w", host="h"), run=run)
+        log.event(RunEnd(usage=usage, reason="because " * 2000), run=run, status="done")
+    frame = runs_df(log.save())
+    dtypes_are(frame, dict(RUNS))
+    assert used(frame, "all") == [10, 2, 4, 0.75]
+    assert used(frame, "costless") == [0, 3, None, None]
+    assert used(frame, "scripts") == [None] * 4
+
+
+def test_a_run_that_was_ended_before_runs_were_summed_up_is_read_and_says_nothing(log: Recorder, driver: str) -> None:
+    log.event(RunStart(name="old", root="/w", host="h"))
+    log.event(ModelCall(provider="p"), tok_in=5)
+    log.event(RunEnd(), status="done")
+    assert '"usage"' not in encode_payload(log.events[-1].body).decode()
+    assert used(runs_df(log.save()), "r1") == [None] * 4
+
+
+def test_a_run_that_goes_on_says_what_was_used_so_far(log: Recorder, driver: str) -> None:
+    for run in ("r1", "r2", "r3"):
+        log.event(RunStart(name=run, root="/w", host="h"), run=run)
+    log.event(ModelCall(provider="p"), name="m", tok_in=5, tok_out=1)
+    log.event(ModelCall(provider="p"), name="n", tok_in=7, cost=0.5, actor="a/scout")
+    log.event(AgentEnd(usage={"in": 12, "cost": 0.75}), status="done")
+    log.event(ModelCall(provider="p"), name="m", tok_in=100, run="r2")
+    log.event(RunEnd(usage={"in": 1.0}), run="r2", status="done")
+    frame = runs_df(log.save())
+    dtypes_are(frame, dict(RUNS))
+    assert used(frame, "r1") == [12, 1, None, 0.75]
+    assert used(frame, "r2") == [1, None, None, None], "what its end says"
+    assert used(frame, "r3") == [None] * 4
+    assert used(runs_df(log.path, where="name = ?", params=["r1"]), "r1") == [12, 1, None, 0.75]
+
+
+_amounts = st.fixed_dictionaries(
+    {}, optional={"in": st.integers(1, 10**9), "out": st.integers(1, 10**9), "cost": st.floats(0.001, 100)}
+)
+_agents = st.tuples(st.lists(st.tuples(st.sampled_from(("", "/scout")), _amounts), max_size=4), st.none() | _amounts)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_agents, max_size=4))
+def test_the_frame_and_the_state_count_the_same(new_log: Callable[[], Recorder], agents: list[Any]) -> None:
+    """One reads the log by SQL, the other is folded from it."""
+    log, state = new_log(), State()
+    log.event(RunStart(name="x", root="/w", host="h"))
+    for name, (calls, end) in enumerate(agents):
+        log.event(AgentStart(spec=AgentSpec(kind="script")), actor=str(name), name=str(name))
+        for sub, much in calls:
+            columns = {"tok_in": much.get("in"), "tok_out": much.get("out"), "cost": much.get("cost")}
+            log.event(ModelCall(provider="p"), actor=f"{name}{sub}", **columns)
+        if end is not None:
+            log.event(AgentEnd(usage=end), actor=str(name), status="done")
+    for event in log.events:
+        state.apply(event)
+    usage = state.runs["r1"].usage
+    said = [usage.get(key) for key in ("in", "out", "cached", "cost")]
+    assert used(runs_df(log.save()), "r1") == [None if n is None else pytest.approx(n) for n in said]
+    log.event(RunEnd(usage=usage), status="done")
+    assert used(runs_df(log.save()), "r1") == [None if n is None else pytest.approx(n) for n in said]
 
 
 def test_a_frame_can_be_changed(busy: Recorder) -> None:

@@ -1,9 +1,11 @@
+import { used, type IUsed } from '../rows/usage';
 import { text } from '../timeline/events';
 import { Kind } from '../timeline/spans';
 import type { EventLog } from './log';
+import { spent } from './spent';
 
 /** What a run came to, in numbers. Times in ms. */
-export interface ISummary {
+export interface ISummary extends IUsed {
   readonly events: number;
   readonly agents: number;
   readonly duration: number;
@@ -12,8 +14,6 @@ export interface ISummary {
   readonly waits: number;
   readonly waited: number;
   readonly processes: number;
-  readonly tokens: number;
-  readonly cost: number;
   /** path -> hash of the content that the run left there; null: deleted. */
   readonly files: ReadonlyMap<string, string | null>;
 }
@@ -31,7 +31,7 @@ export function summary(log: EventLog): ISummary {
 
 function sums(log: EventLog): ISummary {
   const { table } = log.teller;
-  let [calls, failed, waits, waited, processes, tokens, cost, agents] = [0, 0, 0, 0, 0, 0, 0, 0];
+  let [calls, failed, waits, waited, processes, agents] = [0, 0, 0, 0, 0, 0];
   for (let i = 0; i < table.length; i++) {
     const kind = table.kind.at(i) as Kind;
     const length = (table.isOpen(i) ? table.last : table.end.at(i)) - table.start.at(i);
@@ -46,11 +46,9 @@ function sums(log: EventLog): ISummary {
     }
   }
   for (const event of log.events) {
-    tokens += (event.tok_in ?? 0) + (event.tok_out ?? 0);
-    cost += event.cost ?? 0;
     agents += Number(event.body.type === 'agent.start');
   }
-  return { events: log.length, agents, duration: table.last, calls, failed, waits, waited, processes, tokens, cost, files: filesOf(log) };
+  return { events: log.length, agents, duration: table.last, calls, failed, waits, waited, processes, ...used(spent(log.events)), files: filesOf(log) };
 }
 
 function filesOf(log: EventLog): Map<string, string | null> {

@@ -144,6 +144,8 @@ export interface IRunRow {
   readonly agents?: number;
   readonly live?: number;
   readonly tasks?: number;
+  /** Of all its agents, so far: tokens `in`, `out`, `cached`, and `cost` in USD; what nobody told is not there. */
+  readonly usage?: { readonly [name: string]: number };
 }
 
 /** A run as the log lists it: also those that ended long ago. */
@@ -157,6 +159,8 @@ export interface IRunListing {
   readonly ended?: number | null;
   readonly n_events?: number;
   readonly live?: number;
+  /** As in `IRunRow`; null: nobody told, or it ended before runs were summed up. */
+  readonly usage?: { readonly [name: string]: number } | null;
   readonly config?: JSONish;
 }
 

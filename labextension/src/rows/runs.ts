@@ -2,9 +2,10 @@ import { rowsOf } from '../model/model';
 import type { IAgentRow, IRunListing, Tables } from '../model/wire';
 import { line } from './text';
 import { census, type ICensus } from './totals';
+import { used, type IUsed } from './usage';
 
-/** A run, of memory or of the log. */
-export interface IRunView {
+/** A run, of memory or of the log, with what its agents used. */
+export interface IRunView extends IUsed {
   readonly key: string;
   readonly name: string;
   readonly status: string;
@@ -14,8 +15,6 @@ export interface IRunView {
   readonly live: number;
   /** Its agents; null where the plane has forgotten them. */
   readonly agents: ICensus | null;
-  /** Dollars; null where the plane has forgotten its agents. */
-  readonly cost: number | null;
   readonly root: string;
   readonly parent: string;
 }
@@ -25,18 +24,16 @@ export const PLANE = 'plane';
 
 /** The runs of the log, as they are now: what the plane has in memory is newer than the listing. Newest first. */
 export function runs(tables: Tables, listing: readonly IRunListing[], search = ''): IRunView[] {
-  const costs = new Map<string, number>();
   const agents = new Map<string, IAgentRow[]>();
   for (const agent of rowsOf({ tables }, 'agents').values()) {
     const known = agents.get(agent.run_id);
     known ? known.push(agent) : agents.set(agent.run_id, [agent]);
-    costs.set(agent.run_id, (costs.get(agent.run_id) ?? 0) + (agent.usage?.cost ?? 0));
   }
   const found = new Map<string, IRunView>();
   for (const run of listing) {
     found.set(run.run_id, {
       key: run.run_id, name: line(run.name || run.run_id, 80), status: run.status ?? 'unknown', started: run.started ?? 0, ended: run.ended ?? 0,
-      events: run.n_events ?? 0, live: run.live ?? 0, agents: null, cost: costs.get(run.run_id) ?? null, root: '', parent: run.parent_run_id ?? ''
+      events: run.n_events ?? 0, live: run.live ?? 0, agents: null, ...used(run.usage), root: '', parent: run.parent_run_id ?? ''
     });
   }
   for (const run of rowsOf({ tables }, 'runs').values()) {
@@ -46,7 +43,7 @@ export function runs(tables: Tables, listing: readonly IRunListing[], search = '
     }
     found.set(run.run_id, {
       key: run.run_id, name: line(run.name || run.run_id, 80), status: run.status, started: run.started ?? 0, ended: run.ended ?? 0,
-      events: run.seq ?? 0, live: run.live ?? 0, agents: census(agents.get(run.run_id) ?? []), cost: costs.get(run.run_id) ?? 0, root: line(run.root ?? '', 300), parent: before?.parent ?? ''
+      events: run.seq ?? 0, live: run.live ?? 0, agents: census(agents.get(run.run_id) ?? []), ...used(run.usage), root: line(run.root ?? '', 300), parent: before?.parent ?? ''
     });
   }
   found.delete(PLANE);

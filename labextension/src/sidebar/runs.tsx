@@ -98,7 +98,7 @@ export function Runs(): JSX.Element {
 }
 
 function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (key: string) => void }): JSX.Element {
-  const { trans, run, has } = useHost();
+  const { trans, settings, run, has } = useHost();
   const { of } = props;
   const tabIndex = props.active ? 0 : -1;
   const open = (): void => void run(CommandIDs.openRun, { run_id: of.key });
@@ -129,6 +129,7 @@ function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (k
         <div className="jp-agentlab-sub">
           {of.live ? (of.agents?.live ? censusWords(trans, of.agents) : trans._n('%1 live agent', '%1 live agents', of.live)) : statusWord(trans, of.status)}
           {` · ${trans.__('%1 events', amount(of.events))}`}
+          {settings.showUsage && !!of.tokens && ` · ${trans.__('%1 tokens', amount(of.tokens))}`}
           {of.parent && ` · ${trans.__('a fork')}`}
         </div>
       </td>
@@ -136,7 +137,7 @@ function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (k
         <div>
           <Age from={of.started} to={of.ended} label={trans.__('Duration')} />
         </div>
-        {of.cost !== null && of.cost > 0 && <div className="jp-agentlab-faint">{money(of.cost)}</div>}
+        {settings.showUsage && !!of.cost && <div className="jp-agentlab-faint jp-agentlab-cost">{money(of.cost)}</div>}
       </td>
       <td className="jp-agentlab-actions">
         {canOpen && <IconButton glyph="open" label={trans.__('Open run %1', of.name)} tabIndex={tabIndex} onClick={open} className="jp-mod-always" />}

@@ -280,4 +280,29 @@ describe('two runs', () => {
     expect(sums.waits).toBe(made.events.filter(event => event.body.type === 'lock.request').length);
     expect(sums.waited).toBeGreaterThan(0);
   });
+
+  it('what agents used is counted once: by their calls or by what they say at their end, whichever is more', () => {
+    const pen = new Pen();
+    for (const name of ['a', 'b', 'c', 'd']) {
+      pen.put(name, { type: 'agent.start', spec: { kind: 'acp' } }, { name });
+    }
+    pen.put('a', { type: 'model.call', provider: 'p' }, { tok_in: 10, tok_out: 5, tok_cache: 90, cost: 0.5 });
+    pen.put('a', { type: 'agent.end', usage: { in: 10, out: 5, cached: 90, cost: 0.5 } }, { status: 'done', cost: 0.5 });
+    pen.put('b/scout', { type: 'model.call', provider: 'p' }, { tok_in: 100 });
+    pen.put('b', { type: 'agent.end', usage: { in: 1, cost: 0.25 } }, { status: 'failed', cost: 0.25 });
+    pen.put('b', { type: 'model.call', provider: 'p' }, { tok_in: 7 });
+    pen.put('c', { type: 'agent.end', usage: { out: 3 } }, { status: 'done' });
+    pen.put('d', { type: 'agent.end' }, { status: 'done' });
+    const { tokens, cost } = summary(logOf(pen));
+    expect([tokens, cost]).toEqual([125, 0.75]);
+  });
+
+  it('what nobody tells is not told, which is not nothing', () => {
+    const [scripts, costless] = [new Pen(), new Pen()];
+    scripts.put('a', { type: 'agent.start', spec: { kind: 'script' } });
+    scripts.put('a', { type: 'agent.end' }, { status: 'done' });
+    costless.put('a', { type: 'agent.start', spec: { kind: 'codex' } });
+    costless.put('a', { type: 'model.call', provider: 'openai' }, { tok_in: 3, tok_out: 4, cost: null });
+    expect([scripts, costless].map(pen => summary(logOf(pen))).map(({ tokens, cost }) => [tokens, cost])).toEqual([[null, null], [7, null]]);
+  });
 });

@@ -81,6 +81,7 @@ describe('the comparison of two runs', () => {
     await settle(() => gateway.come());
     await settle();
     expect(said()).toContain('What the two runs came to');
+    expect(said()).toContain('costnot toldnot toldfiles left');
     expect(said()).toContain('mine.py≠ only in A');
     expect(said()).toContain('same.py= same');
   });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { TableDraft } from '../../src/model/tables';
-import type { IDelta, Tables } from '../../src/model/wire';
+import type { IDelta, IRunListing, Tables } from '../../src/model/wire';
 import { agentGroups } from '../../src/rows/agents';
 import { approvals } from '../../src/rows/approvals';
 import { consequence, unitTree } from '../../src/rows/locks';
@@ -137,14 +137,35 @@ test('ill runtimes come first, and a kind says where its program is missing', ()
 test('runs are those of the log, as the plane has them now, and are searched by all words', () => {
   const rows = tables({
     runs: { r2: { run_id: 'r2', name: 'two', status: 'open', started: 2, seq: 7, live: 1 }, plane: { run_id: 'plane', name: 'plane', status: 'open' } },
-    agents: { 'r2/a': agent('a', { run_id: 'r2', usage: { cost: 0.25 } }) }
+    agents: { 'r2/a': agent('a', { run_id: 'r2' }) }
   });
   const listing = [{ run_id: 'r2', name: 'two', status: 'done' }, { run_id: 'r1', name: null, status: 'done', started: 1, n_events: 3 }];
-  expect(runs(rows, listing).map(run => [run.key, run.name, run.status, run.events, run.cost])).toEqual([
-    ['r2', 'two', 'open', 7, 0.25],
-    ['r1', 'r1', 'done', 3, null]
+  expect(runs(rows, listing).map(run => [run.key, run.name, run.status, run.events])).toEqual([
+    ['r2', 'two', 'open', 7],
+    ['r1', 'r1', 'done', 3]
   ]);
   expect(runs(rows, listing, 'R1 done').map(run => run.key)).toEqual(['r1']);
+});
+
+test('what a run used is known from its row while the plane has it, and from the log when it is forgotten', () => {
+  const rows = tables({ runs: { r1: { run_id: 'r1', name: 'one', status: 'open', started: 9, seq: 7, live: 1, usage: { in: 10, out: 5, cached: 99, cost: 0.25 } } } });
+  const ended = { name: null, status: 'done', started: 1, ended: 2 };
+  const listing: IRunListing[] = [
+    { run_id: 'r1', name: 'one', status: 'open', usage: { in: 1 } },
+    { ...ended, run_id: 'forgotten', started: 8, usage: { in: 3, out: 4, cost: 1.5 } },
+    { ...ended, run_id: 'no cost told', started: 7, usage: { in: 0, out: 4 } },
+    { ...ended, run_id: 'no tokens told', started: 6, usage: { cost: 0 } },
+    { ...ended, run_id: 'old', started: 5, usage: null },
+    { ...ended, run_id: 'of an older plane', started: 4 }
+  ];
+  expect(runs(rows, listing).map(run => [run.key, run.tokens, run.cost])).toEqual([
+    ['r1', 15, 0.25],
+    ['forgotten', 7, 1.5],
+    ['no cost told', 4, null],
+    ['no tokens told', null, 0],
+    ['old', null, null],
+    ['of an older plane', null, null]
+  ]);
 });
 
 test('what is counted adds up', () => {

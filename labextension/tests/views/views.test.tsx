@@ -222,6 +222,22 @@ test('runs are searched, opened, and two of them compared', async () => {
   ]);
 });
 
+test('what a run used stands in its row as far as anybody told, and nowhere where nobody did', async () => {
+  const on = stage({ runs: { r0: { run_id: 'r0', name: 'at work', status: 'open', started: NOW, seq: 3, live: 0, usage: { in: 900, out: 50, cost: 0.5 } } } });
+  const ended = { status: 'done', started: NOW - 1e9, ended: NOW, n_events: 9 };
+  on.gateway.answers['GET api/runs?limit=200'] = () => [
+    { ...ended, run_id: 'r1', name: 'forgotten', usage: { in: 12_000, out: 345, cached: 1e6, cost: 0.0123 } },
+    { ...ended, run_id: 'r2', name: 'costless', usage: { in: 0, out: 7 } },
+    { ...ended, run_id: 'r3', name: 'silent', usage: null }
+  ] as never;
+  const { container } = shown(on, <Runs />);
+  await screen.findByRole('row', { name: /silent/ });
+  const told = [...container.querySelectorAll('tr[data-run]')].map(row => [
+    row.querySelector('.jp-agentlab-sub')?.textContent?.split(' · ').slice(2).join(), row.querySelector('.jp-agentlab-cost')?.textContent
+  ]);
+  expect(told).toEqual([['950 tokens', '$0.50'], ['12.3k tokens', '$0.0123'], ['7 tokens', undefined], ['', undefined]]);
+});
+
 test('runs are listed anew when one has ended or is forgotten, once for many', async () => {
   vi.useFakeTimers();
   try {

@@ -73,7 +73,7 @@ function Result({ consoles }: { consoles: Consoles }): JSX.Element {
 
 function Sums({ consoles, a, b }: { consoles: Consoles; a: ISummary; b: ISummary }): JSX.Element {
   const { trans } = consoles[0];
-  const lines: [string, (s: ISummary) => number, (n: number) => string][] = [
+  const lines: [string, (s: ISummary) => number | null, (n: number) => string][] = [
     [trans.__('duration'), s => s.duration, durationText],
     [trans.__('events'), s => s.events, plainNumber],
     [trans.__('agents'), s => s.agents, plainNumber],
@@ -94,14 +94,18 @@ function Sums({ consoles, a, b }: { consoles: Consoles; a: ISummary; b: ISummary
         {lines.map(([word, of, say]) => (
           <tr key={word}>
             <th scope="row">{word}</th>
-            <td className="jp-agentlab-run-number">{say(of(a))}</td>
-            <td className="jp-agentlab-run-number">{say(of(b))}</td>
-            <td className="jp-agentlab-run-number">{of(b) === of(a) ? '=' : `${of(b) > of(a) ? '+' : '−'}${say(Math.abs(of(b) - of(a)))}`}</td>
+            {[of(a), of(b)].map((n, i) => <td key={i} className="jp-agentlab-run-number">{n === null ? trans.__('not told') : say(n)}</td>)}
+            <td className="jp-agentlab-run-number">{difference(of(a), of(b), say)}</td>
           </tr>
         ))}
       </tbody>
     </table>
   );
+}
+
+/** How much more B has; nothing is said where one of them does not tell. */
+function difference(a: number | null, b: number | null, say: (n: number) => string): string {
+  return a === null || b === null ? '' : a === b ? '=' : `${b > a ? '+' : '−'}${say(Math.abs(b - a))}`;
 }
 
 const plainNumber = (n: number): string => n.toLocaleString();

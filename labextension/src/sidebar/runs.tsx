@@ -128,8 +128,14 @@ function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (k
         </div>
         <div className="jp-agentlab-sub">
           {of.live ? (of.agents?.live ? censusWords(trans, of.agents) : trans._n('%1 live agent', '%1 live agents', of.live)) : statusWord(trans, of.status)}
-          {` · ${trans.__('%1 events', amount(of.events))}`}
-          {settings.showUsage && !!of.tokens && ` · ${trans.__('%1 tokens', amount(of.tokens))}`}
+          {' · '}
+          <span className="jp-agentlab-whole">{trans.__('%1 events', amount(of.events))}</span>
+          {settings.showUsage && !!of.tokens && (
+            <>
+              {' · '}
+              <span className="jp-agentlab-whole">{trans.__('%1 tokens', amount(of.tokens))}</span>
+            </>
+          )}
           {of.parent && ` · ${trans.__('a fork')}`}
         </div>
       </td>

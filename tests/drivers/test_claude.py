@@ -154,6 +154,9 @@ class TestNativeClaude(Asking, TestClaude):
 
     boundary = "native"
 
+    def changes(self, path: str, text: str) -> dict[str, Any]:
+        return own("Write", file_path=path, content=text)
+
     async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
         async with bench.plane.changed:
             bench.plane.verdicts.extend(verdicts)

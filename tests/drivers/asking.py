@@ -17,23 +17,36 @@ from agentlab.core.events import FileWrite, ToolCall, ToolResult
 from agentlab.errors import Unavailable
 from agentlab.runner.gate import Verdict
 from agentlab.sandbox import Bubblewrap, Landlock, Sandbox, probe_bubblewrap, probe_landlock
-from agentlab.testing.driver_suite import DriverBench, do
+from agentlab.testing.driver_suite import Case, DriverBench, do
+from agentlab.testing.scripted_model import ScriptedModel
 
 YES = Verdict(allowed=True, answer="approved", by="ann")
 
 
-def sandbox(rung: str, hidden: Path, network: Network) -> Sandbox | None:
+def sandbox(rung: str, hidden: Path, network: Network = "all", extra: tuple[Path, ...] = ()) -> Sandbox | None:
     try:
         if rung == "bubblewrap":
-            return Bubblewrap(program=probe_bubblewrap(), hidden=(hidden,), network=network == "all")
+            return Bubblewrap(program=probe_bubblewrap(), hidden=(hidden,), extra=extra, network=network == "all")
         if rung == "landlock":
             probe_landlock()
-            return Landlock(hidden=(hidden,), network=network == "all")
+            return Landlock(hidden=(hidden,), extra=extra, network=network == "all")
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
     return None
+
+
+class InSandbox(Case):
+    """All of its promises with its own tools, which are in the sandbox with all that it starts."""
+
+    boundary = "native"
+
+    def bench_of(self, served: ScriptedModel, base: Path) -> DriverBench:
+        (base / "meddler").mkdir()
+        bench = super().bench_of(served, base)
+        bench.sandbox = sandbox("bubblewrap", base / "lab", extra=(base / "meddler",))
+        return bench
 
 
 class Asking:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import sandbox
+from asking import InSandbox, sandbox
 
 from agentlab.config import Network
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
@@ -81,17 +81,15 @@ def command(text: str) -> dict[str, Any]:
     return {"tool": "exec_command", "args": {"cmd": text}}
 
 
-class TestNativeCodex(TestCodex):
+class TestNativeCodex(InSandbox, TestCodex):
     """Codex with its own tools beside ours. What it does with them waits for an approval and for the lock."""
-
-    boundary = "native"
 
     def env(self, bench: DriverBench) -> dict[str, str]:
         """Codex links its sandbox into its home, unless that lies in the folder for temporary files, as it does here."""
         (bench.base / "tmp").mkdir()
         return {**super().env(bench), "TMPDIR": str(bench.base / "tmp")}
 
-    def changes(self, path: str, text: str) -> dict[str, Any]:
+    def changes(self, root: Path, path: str, text: str) -> dict[str, Any]:
         return patch(f"*** Add File: {path}", f"+{text}")
 
     async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
@@ -238,7 +236,7 @@ class TestNativeCodex(TestCodex):
         assert not (bench.base / "outside").exists()
         assert (bench.root / "ours.txt").read_text() == "x"
 
-    @pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
+    @pytest.mark.parametrize("rung", ["bubblewrap", "landlock", "none"])
     async def test_a_change_is_made_in_the_sandbox_as_without(self, bench: DriverBench, rung: str) -> None:
         bench.sandbox = sandbox(rung, bench.base / "lab", "all")
         driver = await bench.started()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import InSandbox
 
 from agentlab.core.events import JSON, ModelCall, ToolCall
 from agentlab.runner.drivers.base import Driver, Turn
@@ -27,13 +28,14 @@ class TestAnyAcp(DriverSuite):
         return {"command": [sys.executable, fake_acp.__file__], "builtins_off": []}
 
     def env(self, bench: DriverBench) -> dict[str, str]:
-        return {"FAKE_ACP_HEARD": str(bench.base / "heard")}
+        (bench.base / "meddler").mkdir(exist_ok=True)
+        return {"FAKE_ACP_HEARD": str(bench.base / "meddler" / "heard")}
 
     def task(self, *steps: Step) -> JSON:
         return json.dumps([part for step in steps for part in _parts(step)])
 
     def heard(self, bench: DriverBench, number: int) -> str:
-        return str(json.loads((bench.base / "heard").read_text().splitlines()[number]))
+        return str(json.loads((bench.base / "meddler" / "heard").read_text().splitlines()[number]))
 
     def check_call(self, bench: DriverBench, call: ToolCall) -> None:
         assert call.call.startswith("fake-call-"), "the vendor's id is the call's"
@@ -47,13 +49,24 @@ class TestAnyAcp(DriverSuite):
     async def disturbed(
         self, bench: DriverBench, *after: Step, noise: tuple[bytes, ...] = (), end: int | None = None
     ) -> tuple[Driver, Turn]:
-        real = bench.base / "fake-agent"
+        real = bench.base / "meddler" / "fake-agent"
+        real.parent.mkdir(exist_ok=True)
         real.write_text(f"#!/bin/sh\nexec {sys.executable} {fake_acp.__file__}\n")
         real.chmod(0o755)
         driver = await bench.meddled(Path(real), noise=noise, end=end)
         turn = await driver.prompt(self.task({"write": ["a.txt", "x"]}, {"think": meddler.WORD}, *after))
         assert meddler.meddled(bench.base / "meddler")
         return driver, turn
+
+
+class TestNativeAcp(InSandbox, TestAnyAcp):
+    """One that keeps its own tools beside ours."""
+
+    def options(self) -> dict[str, Any]:
+        return {"command": [sys.executable, fake_acp.__file__]}
+
+    def changes(self, root: Path, path: str, text: str) -> Step:
+        return {"ask": {"title": "a change", "kind": "edit", "path": str(root / path), "old": None, "new": text}}
 
 
 def _parts(step: Step) -> list[dict[str, Any]]:

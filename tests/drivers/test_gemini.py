@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import Asking
+from asking import Asking, InSandbox
 
 from agentlab.core.events import ToolCall
-from agentlab.testing.driver_suite import DriverBench, VendorSuite, do
+from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step, VendorCase, VendorSuite, do
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
 
 
-class TestGemini(Asking, VendorSuite):
+class Gemini(VendorCase):
     kind = "gemini"
     model = "gemini-2.5-flash"
     login = "GEMINI_API_KEY"
@@ -26,14 +27,6 @@ class TestGemini(Asking, VendorSuite):
 
     def env(self, bench: DriverBench) -> dict[str, str]:
         return {"GEMINI_API_KEY": "dummy-key", "GOOGLE_GEMINI_BASE_URL": bench.model.url}
-
-    async def test_ten_megabytes_read_in_one_call_do_no_harm(self, bench: DriverBench) -> None:
-        """Gemini counts before it asks its model: what does not fit ends the turn, and says so."""
-        (bench.root / "big.txt").write_text("x" * 10_000_000)
-        driver = await bench.started()
-        turn = await driver.prompt(do({"read": "big.txt"}, {"say": "read"}))
-        assert (turn.status, turn.reason, turn.output) in {("done", "", "read"), ("failed", "limit", None)}
-        assert driver.processes()
 
     async def test_a_session_is_resumed_by_its_id_in_a_new_process_with_our_tools(self, bench: DriverBench) -> None:
         """Gemini announces that it loads sessions, and then finds none: that is said, and nothing is begun anew."""
@@ -47,6 +40,23 @@ class TestGemini(Asking, VendorSuite):
             assert "4711" in json.dumps(bench.model.turns[-1].body)
         else:
             assert (second.reason, (bench.root / "b.txt").exists()) == ("resume_rejected", False)
+
+
+class TestNativeGemini(InSandbox, Gemini, DriverSuite):
+    """Gemini with its own tools beside ours."""
+
+    def changes(self, root: Path, path: str, text: str) -> Step:
+        return {"tool": "write_file", "args": {"file_path": str(root / path), "content": text}, "exact": True}
+
+
+class TestGemini(Asking, Gemini, VendorSuite):
+    async def test_ten_megabytes_read_in_one_call_do_no_harm(self, bench: DriverBench) -> None:
+        """Gemini counts before it asks its model: what does not fit ends the turn, and says so."""
+        (bench.root / "big.txt").write_text("x" * 10_000_000)
+        driver = await bench.started()
+        turn = await driver.prompt(do({"read": "big.txt"}, {"say": "read"}))
+        assert (turn.status, turn.reason, turn.output) in {("done", "", "read"), ("failed", "limit", None)}
+        assert driver.processes()
 
     async def test_its_own_id_of_a_call_is_kept(self, bench: DriverBench) -> None:
         driver = await bench.started()

@@ -8,19 +8,29 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from asking import Asking
+from asking import Asking, InSandbox, sandbox
 
 from agentlab.core.events import ModelCall
-from agentlab.errors import AgentFailed
+from agentlab.errors import AgentFailed, Unavailable
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.opencode import OpencodeDriver, alone, database
-from agentlab.testing.driver_suite import DriverBench, VendorSuite, do
+from agentlab.testing.driver_suite import (
+    Calls,
+    DriverBench,
+    Ends,
+    Outage,
+    Sessions,
+    Step,
+    VendorCase,
+    VendorSuite,
+    do,
+)
 from agentlab.testing.scripted_model import CACHED, INPUT, OUTPUT
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
 
 
-class TestOpencode(Asking, VendorSuite):
+class Opencode(VendorCase):
     kind = "opencode"
     model = "scripted/scripted"
     login = "opencode auth login"
@@ -51,6 +61,23 @@ class TestOpencode(Asking, VendorSuite):
         assert [call.name for call in calls] == ["scripted"] * 4
         assert sum(turn.usage["out"] for turn in turns) == 4 * OUTPUT
         assert sum(turn.usage["in"] + turn.usage["cached"] for turn in turns) == 4 * INPUT
+
+
+class TestNativeOpencode(InSandbox, Opencode, Calls, Sessions, Outage, Ends):
+    """opencode with its own tools beside ours. It is steered as Gemini is, by the same driver."""
+
+    def changes(self, root: Path, path: str, text: str) -> Step:
+        return {"tool": "write", "args": {"filePath": str(root / path), "content": text}, "exact": True}
+
+
+class TestOpencode(Asking, Opencode, VendorSuite):
+    @pytest.mark.parametrize("boundary", ["tools", "native"])
+    async def test_it_does_not_start_where_somebody_left_something(self, bench: DriverBench, boundary: str) -> None:
+        bench.sandbox = sandbox("bubblewrap", bench.base / "lab")
+        (bench.private / "start").mkdir()
+        (bench.private / "start" / "opencode.json").write_text("{}")
+        with pytest.raises(Unavailable, match=r"has to be empty.*opencode\.json"):
+            await bench.started(boundary=boundary)
 
     async def test_what_a_turn_cost_is_told_at_its_end(self, bench: DriverBench) -> None:
         """opencode tells the price of all answers of a turn, and the tokens of the last one only: those are seen passing."""

@@ -1,5 +1,5 @@
 """opencode by its ACP server: its configuration is given inline, where nothing overrides it, and denies all but our tools. It
-starts in a folder of its own, for it runs the plugins of the one it stands in whatever it is told."""
+starts in an empty folder, for it runs the plugins of the one it stands in whatever it is told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from msgspec import Struct
 
 from agentlab.core.events import JSON
-from agentlab.errors import BadRequest
+from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import acp_setup, protected, sharing
@@ -89,10 +89,12 @@ class Recipe:
             "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
             "OPENCODE_PURE": "1",
         }
+        writes = native and context.sandbox is None  # its commands may leave something where it stands
+        start = acp_setup.start_folder(home) if writes else start_folder(context.shared)
         opens = (home, *shared_places(context, env)) if native and context.sandbox is not None else ()
         return Setup(
             title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), env=env,
-            cwd=acp_setup.start_folder(home), login=LOGIN, told=True, opens=opens, asks=True,
+            cwd=start, login=LOGIN, told=True, opens=opens, reads=(start,), asks=True,
             own={"XDG_CACHE_HOME": str(context.shared / "cache"), "XDG_STATE_HOME": str(home / "state")},
         )  # fmt: skip
 
@@ -182,6 +184,19 @@ async def alone(path: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def start_folder(shared: Path) -> Path:
+    """Where its agents start that cannot write it: a session is gone on with where it began, also by an agent in a sandbox, which
+    sees nothing of another agent's own folder. Raises Unavailable: something is in it."""
+    folder = acp_setup.start_folder(shared)
+    if found := sorted(path.name for path in folder.iterdir()):
+        raise Unavailable(
+            f"opencode starts in {folder}, which has to be empty, for it runs what it finds there; now there is {', '.join(found[:5])}. "
+            "See where that came from, and remove it.",
+            reason="process",
+        )
+    return folder
 
 
 def shared_places(context: Context, env: Mapping[str, str]) -> tuple[Path, ...]:

@@ -34,7 +34,7 @@ from .steering import Steering
 
 
 class DriverSuite(Calls, Sessions, Steering, Outage, Ends):
-    """Each test is a promise of `Driver`."""
+    """Each test is a promise of `Driver`; its bases are what they are about."""
 
 
 class VendorSuite(Boundary, Model, Program, DriverSuite):
@@ -45,9 +45,14 @@ __all__ = [
     "HELD",
     "PATIENCE",
     "WAIT",
+    "Calls",
     "Case",
     "DriverBench",
     "DriverSuite",
+    "Ends",
+    "Outage",
+    "Sessions",
+    "Steering",
     "Step",
     "VendorCase",
     "VendorSuite",

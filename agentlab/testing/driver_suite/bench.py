@@ -117,7 +117,7 @@ class DriverBench:
     async def meddled(self, real: Path, **plan: Any) -> Driver:
         """One whose program is stood between by one that speaks badly, once the model says `meddler.WORD`."""
         folder = self.base / "meddler"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         cli = meddler.wrap(folder, real, **plan)
         return await self.started(options={**self.spec["options"], self.option: str(cli)})
 

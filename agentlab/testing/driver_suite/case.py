@@ -92,8 +92,8 @@ class Case:
         """A prompt that makes it take these steps."""
         return do(*steps)
 
-    def changes(self, path: str, text: str) -> Step:
-        """A step that makes a new file: by a tool of ours, or of its own where it keeps those."""
+    def changes(self, root: Path, path: str, text: str) -> Step:
+        """A step that makes a new file in the workspace `root`: by a tool of ours, or of its own where it keeps those."""
         return {"write": [path, text]}
 
     def says(self, turn: Turn, text: str) -> bool:

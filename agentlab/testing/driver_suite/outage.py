@@ -204,7 +204,12 @@ class Outage(Case):
         await house.sees(lambda state: state.waits(waiter.key))
         (worker.root / "read.txt").write_text("what the plane goes away at")
         worker.when["read"] = house.link.cut
-        steps = ({"read": "read.txt"}, {"write": [MINE, "mine"]}, self.changes(LATE, "late"), {"say": "over"})
+        steps = (
+            {"read": "read.txt"},
+            {"write": [MINE, "mine"]},
+            self.changes(worker.root, LATE, "late"),
+            {"say": "over"},
+        )
         works = await self.begun(worker, *steps)
         await until(lambda: works.done() or worker.tries(LATE))
         assert (worker.root / MINE).read_text() == "mine", "it works under the lease that it has"

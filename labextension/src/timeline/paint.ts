@@ -1,22 +1,19 @@
 import { HEIGHT, Track, visible, type IAxis, type ILane, type Layout, type Row } from './layout';
+import { perPx, RULER, toX, type IScale } from './scale';
 import { Fate, Kind, type SpanTable } from './spans';
 import type { ITheme } from './theme';
 import { line } from './visible';
-import { ticks, timeText, type IViewport } from './viewport';
+import { ticks, timeText } from './viewport';
 
 /** Everything that one picture is made of. Sizes in CSS px. */
-export interface IScene {
+export interface IScene extends IScale {
   readonly table: SpanTable;
   readonly layout: Layout;
   readonly axis: IAxis;
   /** What the axis counts, in a word for people. */
   readonly axisName: string;
-  readonly view: IViewport;
   readonly theme: ITheme;
-  readonly width: number;
   readonly height: number;
-  /** Width of the names at the left. */
-  readonly gutter: number;
   /** px that the lanes are scrolled up. */
   readonly scroll: number;
   /** Where the cursor is on the axis; null: at the end. */
@@ -27,9 +24,6 @@ export interface IScene {
   readonly now: number;
   readonly focused: boolean;
 }
-
-/** px of the ruler at the top. */
-export const RULER = 24;
 
 /** Draw a scene. Only what is on the screen is looked at, and at most about one box for each px of each row is drawn. */
 export function paint(context: CanvasRenderingContext2D, scene: IScene): void {
@@ -60,18 +54,6 @@ export function paint(context: CanvasRenderingContext2D, scene: IScene): void {
   lanes.forEach(lane => paintName(context, scene, lane));
   context.restore();
   paintRuler(context, scene);
-}
-
-/** px of a moment. */
-export function toX(scene: IScene, at: number): number {
-  const { view, width, gutter } = scene;
-  return gutter + ((at - view.from) / (view.to - view.from)) * (width - gutter);
-}
-
-/** The moment at a px. */
-export function toAxis(scene: IScene, x: number): number {
-  const { view, width, gutter } = scene;
-  return view.from + ((x - gutter) / Math.max(width - gutter, 1)) * (view.to - view.from);
 }
 
 function paintLane(context: CanvasRenderingContext2D, scene: IScene, lane: ILane): void {
@@ -163,7 +145,7 @@ function paintRow(context: CanvasRenderingContext2D, scene: IScene, row: Row, pa
     return;
   }
   const { axis, view } = scene;
-  const perPx = (view.to - view.from) / Math.max(scene.width - scene.gutter, 1);
+  const each = perPx(scene);
   const [first, last] = visible(axis, row, view.from, view.to);
   const moments = row.track === Track.Moments;
   let place = first;
@@ -178,7 +160,7 @@ function paintRow(context: CanvasRenderingContext2D, scene: IScene, row: Row, pa
     }
     // Too small to tell apart: everything that begins in this px is one line, as dark as it is full.
     const px = Math.floor(x0);
-    const until = axis.start(index) + (px + 1 - x0) * perPx;
+    const until = axis.start(index) + (px + 1 - x0) * each;
     const next = Math.max(place + 1, gallop(axis, row, place, last, until));
     sliver(context, scene, row, place, next, px, y, height, moments);
     place = next;

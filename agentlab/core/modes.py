@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .events import Mode
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """Ownership of a unit. The intention modes stand on a unit's ancestors and are never asked for."""
+
+    __hash__ = str.__hash__  # an Enum's own is written in Python, and modes are looked up at every claim
+
+    INTENT_SHARED = "IS"
+    INTENT_EXCLUSIVE = "IX"
+    SHARED = "S"
+    SHARED_INTENT_EXCLUSIVE = "SIX"
+    EXCLUSIVE = "X"
+
 
 IS, IX, S, SIX, X = range(5)
 

@@ -84,5 +84,7 @@ def lab(server: labs.Server) -> Iterator[agentlab.Lab]:
 @pytest.fixture
 def work(server: labs.Server, request: pytest.FixtureRequest) -> Path:
     folder = server.files / request.node.name[:40]
+    if folder.exists():
+        folder = folder.with_name(f"{folder.name}-again")  # of its first try
     folder.mkdir()
     return folder

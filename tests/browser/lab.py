@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def chromium() -> str | None:
 
 @dataclass
 class Server:
-    """A `jupyter lab` process. `home`: of the plane that its gateway finds or starts."""
+    """A process of Jupyter. `home`: of the plane that its gateway finds or starts."""
 
     url: str
     home: Path
@@ -68,10 +69,15 @@ class Server:
 
 @contextlib.contextmanager
 def serve(
-    base: Path, home: Path, *, settings: dict[str, str] | None = None, packages: Path | None = None
+    base: Path,
+    home: Path,
+    *,
+    app: str = "jupyterlab",
+    settings: dict[str, str] | None = None,
+    packages: Path | None = None,
 ) -> Iterator[Server]:
-    """A server with nothing of the machine's Jupyter. settings: overrides of JupyterLab, as file of its plugin's name to JSON.
-    packages: a folder with packages that are installed for it alone."""
+    """A server with nothing of the machine's Jupyter. app: the package that is started, `jupyterlab` or `notebook`. settings:
+    overrides of JupyterLab, as file of its plugin's name to JSON. packages: a folder with packages that are installed for it alone."""
     files = base / "files"
     files.mkdir(parents=True, exist_ok=True)
     share = base / "share" / "labextensions"
@@ -82,6 +88,9 @@ def serve(
         path = base / "config" / "lab" / "user-settings" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    page_config = base / "config" / "labconfig" / "page_config.json"
+    page_config.parent.mkdir(parents=True, exist_ok=True)
+    page_config.write_text(json.dumps({"disabledExtensions": {"@jupyter-notebook/lab-extension": app == "jupyterlab"}}))
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AGENTLAB_", "JUPYTER_"))},
         "HOME": str(base), "IPYTHONDIR": str(base / "ipython"), "JUPYTER_CONFIG_DIR": str(base / "config"),
@@ -93,10 +102,10 @@ def serve(
     }  # fmt: skip
     port = free_port()
     argv = [
-        sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        sys.executable, "-m", app, "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0", f"--ServerApp.base_url={BASE}", f"--ServerApp.root_dir={files}",
         "--ServerApp.jpserver_extensions={'agentlab': True}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
     ]  # fmt: skip
     log = base / "server.log"
     with log.open("wb") as out:
@@ -132,7 +141,7 @@ def wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> No
                 return
         except (urllib.error.URLError, OSError):
             gone = process.poll() is not None
-            assert not gone and time.monotonic() < deadline, f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
+            assert not gone and time.monotonic() < deadline, f"Jupyter did not start:\n{log.read_text()[-3000:]}"
             time.sleep(0.1)
 
 
@@ -155,6 +164,9 @@ class Lab:
     page: Page
     server: Server
     errors: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self) -> None:
         self.page.goto(self.server.lab_url(), wait_until="load")
@@ -211,16 +223,19 @@ class Lab:
         self.run("notebook:run-all-cells")
 
 
+LabT = TypeVar("LabT", bound=Lab)
+
+
 @contextlib.contextmanager
-def visit(chrome: Browser, server: Server) -> Iterator[Lab]:
-    """A fresh profile with JupyterLab open. Errors of the page are kept in `errors`."""
+def visit(chrome: Browser, server: Server, kind: type[LabT] = Lab) -> Iterator[LabT]:
+    """A fresh profile with JupyterLab open, or what else is a `Lab`. Errors of the page are kept in `errors`."""
     context = chrome.new_context(
         viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light", reduced_motion="reduce"
     )
     context.set_default_timeout(float(os.environ.get("BROWSER_TIMEOUT", DEADLINE)) * 1000)
     page = context.new_page()
-    lab = Lab(page, server)
-    page.on("pageerror", lambda error: lab.errors.append(str(error)))
+    lab = kind(page, server)
+    lab.listen()
     try:
         lab.open()
         yield lab

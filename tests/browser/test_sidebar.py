@@ -316,7 +316,7 @@ def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) 
     keyboard = page.page.keyboard
     page.tab.click()  # closes it
     page.panel.wait_for(state="hidden")
-    keyboard.press("Control+Alt+a")
+    keyboard.press("Control+Alt+g")
     page.panel.wait_for()
     page.page.wait_for_function("() => document.activeElement?.dataset.agent")
     keyboard.press("Home")  # the row of before is where one was before
@@ -334,7 +334,7 @@ def test_the_keyboard_alone_is_enough(page: Lab, lab: agentlab.Lab, work: Path) 
     keyboard.press("Enter")
     assert asks.wait(60).status == "done"
     page.page.evaluate("document.activeElement.blur()")
-    keyboard.press("Control+Alt+a")
+    keyboard.press("Control+Alt+g")
     page.page.wait_for_function("() => document.activeElement?.dataset.agent")
     keyboard.press("Enter")
     page.console.wait_for()

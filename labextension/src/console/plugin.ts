@@ -1,4 +1,4 @@
-import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Clipboard, ICommandPalette, InputDialog, MainAreaWidget, Notification, WidgetTracker } from '@jupyterlab/apputils';
 import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { Widget } from '@lumino/widgets';
@@ -11,27 +11,34 @@ import { IAgentlab } from '../tokens';
 import { bundleOf } from '../translation';
 import { codeOf } from './code';
 import type { ComparisonPanel } from './comparison';
+import { Place } from './place';
 import type { RunStore } from './store';
 
-/** Runs in the main area: their timeline, what was written, printed and said, at any moment. */
+/** Runs in the main area, or below it: their timeline, what was written, printed and said, at any moment. */
 export const consolePlugin: JupyterFrontEndPlugin<void> = {
   id: 'agentlab:console',
   description: 'Runs in the main area: timeline, diffs, output, messages, plan, events, at any moment.',
   autoStart: true,
   requires: [IAgentlab],
-  optional: [ITranslator, ILayoutRestorer, ICommandPalette],
+  optional: [ITranslator, ILayoutRestorer, ICommandPalette, ILabShell],
   activate: (
-    app: JupyterFrontEnd, agentlab: IAgentlab, translator: ITranslator | null, restorer: ILayoutRestorer | null, palette: ICommandPalette | null
+    app: JupyterFrontEnd,
+    agentlab: IAgentlab,
+    translator: ITranslator | null,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null,
+    lab: ILabShell | null
   ) => {
     const trans = bundleOf(translator);
-    const { commands, shell } = app;
+    const { commands } = app;
+    const place = new Place(app.shell, lab);
     const open = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-console' });
     const compared = new WidgetTracker<MainAreaWidget<Widget>>({ namespace: 'agentlab-comparison' });
 
     const show = (id: string, tracker: WidgetTracker<MainAreaWidget<Widget>>, make: () => Widget) => {
       const there = tracker.find(widget => widget.id === id);
       if (there) {
-        shell.activateById(id);
+        place.show(there);
         return there;
       }
       const content = make();
@@ -42,8 +49,11 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
       widget.toolbar.hide();
       void tracker.add(widget);
       widget.title.changed.connect(() => void tracker.save(widget));
-      shell.add(widget, 'main');
-      shell.activateById(id);
+      if (!place.add(widget)) {
+        widget.dispose();
+        Notification.error(trans.__('This page has no room for a run. JupyterLab and Notebook have.'), { autoClose: 10_000 });
+        return undefined;
+      }
       return widget;
     };
 

@@ -17,11 +17,21 @@ import { bundleOf } from '../translation';
 import type { IHost } from '../ui/host';
 
 const ID = 'agentlab:plugin';
+const MENU = '@jupyterlab/mainmenu-extension:plugin';
 
 const PALETTE = [
   CommandIDs.showPanel, CommandIDs.spawnAgent, CommandIDs.sendText, CommandIDs.interruptAgent, CommandIDs.pauseAgent,
   CommandIDs.resumeAgent, CommandIDs.stopAgent, CommandIDs.killAgent, CommandIDs.showApprovals, CommandIDs.reconnect
 ];
+
+/**
+ * The main menu is there, or will not be. It is made of the schemas that are loaded by then, and looks out for more when it has been made: what
+ * is loaded in between, as ours may be, which waits for its translation, is not in it (in Notebook 7 it never was).
+ */
+async function menuMade(app: JupyterFrontEnd, registry: ISettingRegistry): Promise<void> {
+  await Promise.all([app.started, app.restored]);
+  await registry.load(MENU).catch(() => undefined);
+}
 
 /** The sidebar with its commands, settings and the item of the status bar. Menus and keys are in `schema/plugin.json`. */
 export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
@@ -71,15 +81,17 @@ export const sidebarPlugin: JupyterFrontEndPlugin<void> = {
         agentlab.model.pause = settings.refresh;
       }
     };
-    registry?.transform(ID, { fetch: plugin => ({ ...plugin, schema: translated(plugin.schema, trans) }) });
-    registry?.load(ID).then(
-      loaded => {
-        const take = (): void => apply(settingsOf(loaded.composite));
-        loaded.changed.connect(take);
-        take();
-      },
-      (error: unknown) => console.error('The settings of agentlab could not be read; the defaults hold.', error)
-    );
+    if (registry) {
+      registry.transform(ID, { fetch: plugin => ({ ...plugin, schema: translated(plugin.schema, trans) }) });
+      menuMade(app, registry).then(() => registry.load(ID)).then(
+        loaded => {
+          const take = (): void => apply(settingsOf(loaded.composite));
+          loaded.changed.connect(take);
+          take();
+        },
+        (error: unknown) => console.error('The settings of agentlab could not be read; the defaults hold.', error)
+      );
+    }
     // What other plugins bring (the run console) is there when everything has started: buttons for it appear then.
     void app.restored.then(() => apply(current));
   }

@@ -24,7 +24,7 @@ export function Advanced(props: IField & { trans: TranslationBundle }): JSX.Elem
           ['exclusive', trans.__('exclusively: to write')],
           ['shared', trans.__('shared: to read')]
         ])}
-        {text('tools', trans.__('Tools'), trans.__('all; else some, such as read, search, edit'))}
+        {text('tools', trans.__('Tools'), trans.__('all, or some: read, search'))}
         {text('minutes', trans.__('At most, minutes at work'), trans.__('no limit'), { inputMode: 'decimal' })}
         {text('tokens', trans.__('At most, tokens'), trans.__('no limit'), { inputMode: 'numeric' })}
         {text('cost', trans.__('At most, USD'), trans.__('no limit'), { inputMode: 'decimal' })}

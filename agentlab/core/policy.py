@@ -13,8 +13,9 @@
 
 A tool that is another one in a different form is meant with it: `multi_edit` is an `edit`, `read_bytes` a `read`, and a `run` is
 one in the background too (`families`). So is one that does more, unless it is to be approved: `reject edit` stops a `patch`, and
-`reject run` what a vendor's program calls `execute`, but an approval of them is none of these. A `write` is no `edit`, a
-`search` no `read`: about a file whatever is done with it, write the rule by `unit`.
+`reject run` what a vendor's program calls `execute`, but an approval of them is none of these. A `write` is no `edit`.
+About a file whatever is done with it, write the rule by `unit`. A `search` reads: a rule for `read` or `search` that names files
+leaves them out of a search in their folder, which says so; one that names none (ask tool=read) is asked once for all of it.
 
 Who may say what: a person's rules (the home's `config.toml`, the agent's spec) say anything; a workspace's `agentlab.toml`,
 which an agent could write, only makes it stricter; answers that a person wanted remembered stand in for that person, where

@@ -557,3 +557,57 @@ async def test_our_own_tools_are_asked_about_where_a_person_wants_it_and_a_works
     await tool_lab.plane.answer(Verdict(allowed=True, answer="approved", by="ada"))
     await a.delete("x")
     assert [request.tool for request in tool_lab.plane.asked] == ["delete"]
+
+
+async def test_a_search_in_a_folder_leaves_out_what_a_rule_is_against_reading_and_says_so(tool_lab):
+    for name in ("a.txt", "secret/key.txt", "secret/other.txt", "drafts/d.txt", "logs/l.txt"):
+        (tool_lab.root / name).parent.mkdir(exist_ok=True)
+        (tool_lab.root / name).write_text("needle\n")
+    rules = (
+        Rule(action="reject", unit="file:secret/*", reason="not for agents"),
+        Rule(action="ask", tool="read", unit="file:drafts/*"),
+        Rule(action="reject", tool="search", unit="file:logs/*"),
+        Rule(action="reject", tool="write", unit="file:a.txt"),
+    )
+    a, _ = tool_lab.agent("a", home_rules=rules)
+    hit, *notes = await a.search("needle")
+    assert hit == "a.txt:1:needle"
+    assert sorted(notes) == [
+        "[2 files (secret/key.txt, ...) were left out by the rule `reject 'unit=file:secret/*'` (not for agents)]",
+        "[drafts/d.txt was left out: somebody has to allow it, by the rule `ask tool=read 'unit=file:drafts/*'`; read or search "
+        "one by itself, and that is asked]",
+        "[logs/l.txt was left out by the rule `reject tool=search 'unit=file:logs/*'`]",
+    ]
+    assert await a.search("needle", glob="a.*") == [hit]
+    assert await a.search("needle", "secret", mode="count") == [
+        "[2 files (secret/key.txt, ...) were left out by the rule `reject 'unit=file:secret/*'` (not for agents)]"
+    ]
+    assert tool_lab.plane.asked == []
+
+
+@pytest.mark.parametrize("path", ["drafts/d.txt", "logs/l.txt"])
+async def test_a_file_that_a_rule_is_about_is_asked_about_when_it_alone_is_searched(tool_lab, path):
+    for name in ("drafts/d.txt", "logs/l.txt"):
+        (tool_lab.root / name).parent.mkdir()
+        (tool_lab.root / name).write_text("needle\n")
+    rules = (
+        Rule(action="ask", tool="read", unit="file:drafts/*"),
+        Rule(action="ask", tool="search", unit="file:logs/*"),
+    )
+    a, _ = tool_lab.agent("a", home_rules=rules)
+    await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="ann"))
+    with pytest.raises(errors.Refused, match=r"was not allowed \(denied by ann\)"):
+        await a.search("needle", path)
+    await tool_lab.plane.answer(Verdict(allowed=True, answer="approved", by="ann"))
+    assert await a.search("needle", path) == [f"{path}:1:needle"]
+    assert [asked.units for asked in tool_lab.plane.asked] == [(f"file:{path}",)] * 2
+
+
+@pytest.mark.parametrize("tool", ["read", "search", "*"])
+async def test_a_rule_that_names_no_files_is_asked_once_for_a_whole_search(tool_lab, tool):
+    for name in ("a.txt", "b.txt"):
+        (tool_lab.root / name).write_text("needle\n")
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask", tool=tool),))
+    await tool_lab.plane.answer(Verdict(allowed=True, answer="approved", by="ann"))
+    assert await a.search("needle") == ["a.txt:1:needle", "b.txt:1:needle"]
+    assert len(tool_lab.plane.asked) == 1

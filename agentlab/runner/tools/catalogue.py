@@ -134,7 +134,7 @@ class Glob(Args, frozen=True):
 
 class Search(Args, frozen=True):
     """Search file contents for a regular expression, when you know what is in them. Answers 'path:line:text'; with mode
-    files the paths alone, with count 'path:lines'. What .gitignore names is left out."""
+    files the paths alone, with count 'path:lines'. What .gitignore names is left out, and what may not be read: that is said."""
 
     regex: Annotated[str, Meta(min_length=1)]
     path: Path = "."

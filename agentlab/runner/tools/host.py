@@ -118,9 +118,7 @@ class ToolHost:
             "move": lambda a: self._files.move(a.path, a.to),
             "list": lambda a: self._look.list(a.path, a.pattern),
             "glob": lambda a: self._look.glob(a.pattern, a.path, sort=a.sort, limit=a.limit, everything=a.ignored),
-            "search": lambda a: self._search(
-                Wanted(a.regex, a.mode, a.context, a.ignore_case), a.path, a.glob, limit=a.limit, everything=a.ignored
-            ),
+            "search": self._searched,
             "run": lambda a: self._runs.run(
                 a.argv,
                 command=a.command,
@@ -457,6 +455,13 @@ class ToolHost:
             return self.workspace.canonical_unit(unit)
         except (BadRequest, Refused):
             return unit
+
+    async def _searched(self, args: offered.Search) -> Names:
+        against = await self._permit.check_search({"path": args.path}, folder=self._search.is_folder(args.path))
+        wanted = Wanted(args.regex, args.mode, args.context, args.ignore_case)
+        return await self._search(
+            wanted, args.path, args.glob, limit=args.limit, everything=args.ignored, against=against
+        )
 
     async def _release(self, args: offered.Release) -> None:
         units = tuple(self.workspace.canonical_unit(unit) for unit in args.units)

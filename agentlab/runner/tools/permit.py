@@ -7,7 +7,7 @@ from typing import Final
 
 from agentlab.core import policy, risk
 from agentlab.core.events import JSON, AgentSpec
-from agentlab.core.policy import Act, Layers, Rule
+from agentlab.core.policy import Act, Decision, Layers, Rule
 from agentlab.errors import BadRequest, Refused
 from agentlab.runner.gate import Gate, Permission
 
@@ -41,10 +41,37 @@ class Permit:
         """Return when the call may be done. Raises Refused: a rule or a person is against it, with the reason."""
         if not self._any or tool in FREE:
             return
-        units, input = self.units(tool, args), dict(args)
-        level, _ = risk.assess(tool, units, input)
-        act = Act(agent=self._agent, tool=tool, units=units, input=input, workspace=self._root, risk=level)
-        decision = policy.decide(act, self._layers)
+        await self._check(tool, self.units(tool, args), args)
+
+    async def check_search(self, args: Mapping[str, JSON], *, folder: bool) -> Callable[[str], Rule | None] | None:
+        """A search reads, so what is said of `read` as such counts for it, and is asked once. In a folder, the rules that are about
+        certain files leave those out: what tells the rule that is against a file, by its name; None: there is no rule at all.
+        Raises as `check`."""
+        if not self._any:
+            return None
+        searched = self.units("search", args)
+        units = searched if folder else tuple(f"file:{unit.partition(':')[2]}" for unit in searched)
+        asked = {self._decide("search", searched, args).rule}
+        for tool in ("read", "search"):
+            if (rule := self._decide(tool, units, args).rule) not in asked:
+                asked.add(rule)
+                await self._check(tool, units, args)
+        return self._against
+
+    def _against(self, name: str) -> Rule | None:
+        for tool in ("read", "search"):
+            decision = self._decide(tool, (f"file:{name}",), {"path": name})
+            if decision.rule is not None and decision.action != "approve" and decision.rule.unit != "*":
+                return decision.rule
+        return None
+
+    def _decide(self, tool: str, units: tuple[str, ...], input: Mapping[str, JSON]) -> Decision:
+        level, _ = risk.assess(tool, units, dict(input))
+        act = Act(agent=self._agent, tool=tool, units=units, input=dict(input), workspace=self._root, risk=level)
+        return policy.decide(act, self._layers)
+
+    async def _check(self, tool: str, units: tuple[str, ...], args: Mapping[str, JSON]) -> None:
+        decision, input = self._decide(tool, units, args), dict(args)
         if decision.rule is None or decision.action == "approve":
             return
         request = Permission(question=_question(tool, units, args), tool=tool, units=units, input=input)

@@ -8,12 +8,13 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agentlab import processes
+from agentlab.core.policy import Rule
 from agentlab.errors import AgentTimeout, BadRequest, NotFound
 from agentlab.paths import Workspace
 
@@ -21,6 +22,8 @@ from .patterns import glob_regex
 from .walk import Entry, Walk
 
 Mode = Literal["content", "files", "count"]
+Against = Callable[[str], Rule | None]
+"""Which rule is against reading a file, by its name."""
 
 MAX_LINES = 1_000  # of an answer, unless it is limited further
 MAX_FILE = 8 * 1024 * 1024  # bytes; larger files are passed over
@@ -63,19 +66,27 @@ class Search:
         *,
         limit: int | None = None,
         everything: bool = False,
+        against: Against | None = None,
     ) -> list[str]:
-        """By path and line; "path:line:text", "path-line-text" in a context, or as the mode says. The last item says if
-        there were more."""
+        """By path and line; "path:line:text", "path-line-text" in a context, or as the mode says. The last items say if
+        there were more, and how many files of a folder were left out, because a rule is `against` them."""
         _check(wanted.regex)
         name = self._workspace.locate(path).name
         names = await asyncio.to_thread(self._candidates, name, glob, everything)
+        left: dict[Rule, list[str]] = {}
+        if against is not None and names != [os.fsencode(name)]:
+            names = await asyncio.to_thread(_allowed, names, against, left)
         out, full = await self._found(wanted, names)
         lines = _shown(out, wanted)
         most = limit or MAX_LINES
+        notes = [_left_out(rule, files) for rule, files in left.items()]
         if len(lines) <= most and not full:
-            return lines
+            return [*lines, *notes]
         more = f"{len(lines) - most} more" if not full else "more"
-        return [*lines[:most], f"[... {more} lines; give a narrower pattern, path or glob, or mode='files']"]
+        return [*lines[:most], f"[... {more} lines; give a narrower pattern, path or glob, or mode='files']", *notes]
+
+    def is_folder(self, path: str) -> bool:
+        return self._workspace.locate(path).path.is_dir()
 
     def _candidates(self, name: str, glob: str | None, everything: bool) -> list[bytes]:
         """The files to search in, as the disk has their names."""
@@ -159,6 +170,26 @@ class Search:
                 f"The search took more than {_PATIENCE:.0f} s. Give a simpler pattern or a narrower path."
             )
         return bytes(out), bytes(err)
+
+
+def _allowed(names: Sequence[bytes], against: Against, left: dict[Rule, list[str]]) -> list[bytes]:
+    """Those that no rule is against. left: the others, by rule."""
+    allowed = []
+    for name in names:
+        shown = _name(os.fsdecode(name))
+        if (rule := against(shown)) is None:
+            allowed.append(name)
+        else:
+            left.setdefault(rule, []).append(shown)
+    return allowed
+
+
+def _left_out(rule: Rule, files: Sequence[str]) -> str:
+    which = f"{files[0]} was" if len(files) == 1 else f"{len(files)} files ({files[0]}, ...) were"
+    why = f"by the rule `{rule}`{f' ({rule.reason})' if rule.reason else ''}"
+    if rule.action == "reject":
+        return f"[{which} left out {why}]"
+    return f"[{which} left out: somebody has to allow it, {why}; read or search one by itself, and that is asked]"
 
 
 def ripgrep(rg: str, wanted: Wanted) -> list[str]:

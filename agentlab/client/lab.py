@@ -132,7 +132,7 @@ class Lab:
         self._check_kind(kind)
         kind, options = profiles.resolve(self.home, kind, options)
         root = spec.workspace(workdir, self.home)
-        definition = spec.define(kind, task, root=root, name=name, **options)
+        definition = spec.define(kind, task, root=root, home=self.home, name=name, **options)
         run = self._start_run(name or kind, root, "arrival", "implicit", auto_end=True)
         try:
             return run._spawn(definition)
@@ -292,7 +292,7 @@ class Lab:
         the queue. renew: keep it as long as this process lives; else it ends after `ttl` seconds.
         """
         root = spec.workspace(workdir, self.home) if run is None else run.root
-        wanted = spec.canonical_units(units, root)
+        wanted = spec.canonical_units(units, root, self.home)
         if not wanted:
             raise BadRequest("Claim what? Name work units, for example 'file:src/a.py' or 'dir:src'.")
         taking = hold.take(

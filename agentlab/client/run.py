@@ -94,8 +94,8 @@ class Run:
         )
         options, env, model, boundary = of["options"], of["env"], of["model"], of["boundary"]
         definition = spec.define(
-            kind, task, root=self.root, name=name, steps=steps, code=code, claims=claims, claims_mode=claims_mode,
-            claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,
+            kind, task, root=self.root, home=self._lab.home, name=name, steps=steps, code=code, claims=claims,
+            claims_mode=claims_mode, claims_policy=claims_policy, model=model, env=env, boundary=boundary, priority=priority, ttl=ttl, role=role,
             instructions=instructions, tools=tools, permissions=permissions, memory=memory, runtime=runtime, resume=resume,
             max_tokens=max_tokens, max_cost=max_cost, max_time=max_time, retries=retries, wait_limits=wait_limits,
             keep=keep, options=options,

@@ -97,14 +97,15 @@ def workspace(workdir: str | os.PathLike[str], home: Path | None = None) -> Path
     return place.root
 
 
-def canonical_units(units: str | Sequence[str], root: Path | None) -> tuple[str, ...]:
-    """Each unit in its one spelling, once. With a workspace, links and the like are followed too."""
+def canonical_units(units: str | Sequence[str], root: Path | None, home: Path | None = None) -> tuple[str, ...]:
+    """Each unit in its one spelling, once. With a workspace, links and the like are followed too, and agentlab's home is no part
+    of it."""
     listed: tuple[object, ...] = (units,) if isinstance(units, str) else tuple(units)
     spell = canonical
     if root is not None:
         from agentlab.paths import Workspace
 
-        spell = Workspace(root).canonical_unit
+        spell = Workspace(root, home).canonical_unit
     found = []
     for unit in listed:
         if not isinstance(unit, str):
@@ -200,6 +201,7 @@ def define(
     task: JSON = None,
     *,
     root: Path | None,
+    home: Path | None = None,
     name: str | None = None,
     steps: JSON = None,
     code: str | None = None,
@@ -227,7 +229,7 @@ def define(
     keep: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Definition:
-    """What each means: `Run.spawn`. `root`: the workspace, where it is here. Raises BadRequest, OutsideWorkspace."""
+    """What each means: `Run.spawn`. `root`: the workspace, where it is here. home: agentlab's. Raises BadRequest, OutsideWorkspace."""
     here, given = os.environ if environ is None else environ, env or {}
     exported = {key: f"env:{key}" for key in credentials(kind, model) if key in here and key not in given}
     references, values = resolve_env({**exported, **given}, here)
@@ -239,7 +241,7 @@ def define(
         "kind": kind,
         "name": None if name is None else checked_name("an agent", name),
         "task": task_of(kind, task, steps, code),
-        "claims": canonical_units(claims, root),
+        "claims": canonical_units(claims, root, home),
         "claims_mode": MODES[one_of("claims_mode", claims_mode, MODES)].value,
         "claims_policy": None if claims_policy is None else one_of("claims_policy", claims_policy, CLAIMS),
         "env": references,
@@ -290,5 +292,5 @@ def again(row: Mapping[str, Any], text: str | None, environ: Mapping[str, str] |
     return Definition(spec, values)
 
 
-OPTIONS = frozenset(define.__kwdefaults__ or ()) - {"environ", "root"}
+OPTIONS = frozenset(define.__kwdefaults__ or ()) - {"environ", "home", "root"}
 """What can be said of an agent beside its kind and task."""

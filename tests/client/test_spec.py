@@ -138,3 +138,14 @@ def test_ids_are_unique_and_sort_by_time() -> None:
     earlier, later = spec.new_id("r", 1_700_000_000_000), spec.new_id("r", 1_700_000_000_001)
     assert earlier < later and len(earlier) == len(later) == 16
     assert len({spec.new_id("r", 1) for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("unit", ["file:var/lab/config.toml", "dir:var/lab", "dir:var/../near", "dir:link/agents"])
+def test_a_claim_in_agentlabs_home_is_refused_as_its_runner_would(tmp_path: Path, unit: str) -> None:
+    home = tmp_path / "var" / "lab"
+    home.mkdir(parents=True)
+    (tmp_path / "near").symlink_to("var/lab")
+    (tmp_path / "link").symlink_to(home)
+    with pytest.raises(OutsideWorkspace, match="lies in agentlab's own home, which is no part of the workspace"):
+        define(root=tmp_path, home=home, claims=[unit])
+    assert define(root=tmp_path, home=home, claims=["dir:var"]).spec.claims == ("dir:var",)

@@ -55,6 +55,8 @@ _ARGV = ("args", "command")
 
 _KEY = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
+_HASH = re.compile(rb"[0-9a-f]{64}")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -148,7 +150,9 @@ class Secrets:
         return Blob(hash=hash, data=data)
 
     def _with_new_names(self, command: C, encoded: bytes | None = None) -> C:
-        if not self._renamed or (encoded is not None and not any(old.encode() in encoded for old in self._renamed)):
+        if not self._renamed:
+            return command
+        if encoded is not None and not any(hash.decode() in self._renamed for hash in _HASH.findall(encoded)):
             return command
         return rewritten(command, lambda text: self._renamed.get(text, text))
 

@@ -10,6 +10,7 @@ The prompt is a JSON list of steps, taken one after the other:
                                       writes besides; linger: s that it goes on afterwards
     {"act": {...}}                    the same without asking
     {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}  {"fail": text}
+It reaches MCP servers by HTTP too, unless there is FAKE_ACP_NO_HTTP.
 Where FAKE_ACP_HEARD names a file, what its calls were answered is written there, a JSON text a line.
 It imports the standard library only, so that it starts at once.
 """
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +60,44 @@ class Tools:
         raise ConnectionError("the MCP server is gone")
 
 
+class HttpTools:
+    """A client of one MCP server by streamable HTTP."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._url, self._headers = url, headers
+        self._numbers = itertools.count(1)
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "fake"}}
+        self._request("initialize", hello)
+        self._request("tools/list", {})
+
+    def call(self, name: str, args: Message) -> Message:
+        return self._request("tools/call", {"name": name, "arguments": args})
+
+    def _request(self, method: str, params: Message) -> Message:
+        number = next(self._numbers)
+        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        asked = urllib.request.Request(self._url, body, headers | self._headers)  # noqa: S310 - what we were given
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked) as answer:
+            if session := answer.headers.get("mcp-session-id"):
+                self._headers["mcp-session-id"] = session
+            streamed = answer.headers.get_content_type() == "text/event-stream"
+            for line in answer:
+                if streamed and not line.startswith(b"data: "):
+                    continue
+                message: Message = json.loads(line.removeprefix(b"data: "))
+                if message.get("id") == number:
+                    return dict(message["result"])
+        raise ConnectionError("the MCP server is gone")
+
+
 class Agent:
     def __init__(self) -> None:
         self._answers: dict[Any, queue.Queue[Message]] = {}
         self._numbers = itertools.count(1)
         self._calls = itertools.count(1)
         self._lock = threading.Lock()
-        self._tools: Tools | None = None
+        self._tools: Tools | HttpTools | None = None
         self._cancelled = threading.Event()
 
     def run(self) -> None:
@@ -86,13 +119,17 @@ class Agent:
                 return {
                     "result": {
                         "protocolVersion": 1,
-                        "agentCapabilities": {},
+                        "agentCapabilities": {"mcpCapabilities": {"http": "FAKE_ACP_NO_HTTP" not in os.environ}},
                         "agentInfo": {"name": "fake", "version": "1.0.0"},
                     }
                 }
             case "session/new":
                 for server in params["mcpServers"]:
-                    self._tools = Tools([server["command"], *server["args"]])
+                    if server.get("type") == "http":
+                        given = {header["name"]: header["value"] for header in server["headers"]}
+                        self._tools = HttpTools(server["url"], given)
+                    else:
+                        self._tools = Tools([server["command"], *server["args"]])
                 return {"result": {"sessionId": f"fake-{os.getpid()}"}}
         return {"error": {"code": -32601, "message": f"no {method}"}}
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import InSandbox
+from asking import InSandbox, sandbox
 
 from agentlab.core.events import JSON, ModelCall, ToolCall
+from agentlab.errors import Unavailable
 from agentlab.runner.drivers.base import Driver, Turn
 from agentlab.testing import fake_acp, meddler
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step
@@ -67,6 +71,36 @@ class TestNativeAcp(InSandbox, TestAnyAcp):
 
     def changes(self, root: Path, path: str, text: str) -> Step:
         return {"ask": {"title": "a change", "kind": "edit", "path": str(root / path), "old": None, "new": text}}
+
+
+class TestHttpAcp(TestAnyAcp):
+    """One that reaches our tools by HTTP."""
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "mcp": "http"}
+
+    async def test_the_token_is_in_no_argument_and_nobody_comes_in_without(self, bench: DriverBench) -> None:
+        driver = await bench.started()
+        server = driver._http.address
+        argv = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in bench.left()]
+        assert argv and not any(server.token.encode() in words for words in argv)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            await asyncio.to_thread(urllib.request.urlopen, server.url, b"{}")
+        await driver.close()
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            await asyncio.to_thread(urllib.request.urlopen, server.url, b"{}")
+
+    async def test_an_agent_that_takes_none_by_http_is_refused(self, bench: DriverBench) -> None:
+        driver = bench.driver(env={"FAKE_ACP_NO_HTTP": "1"})
+        with pytest.raises(Unavailable, match="reaches MCP servers by HTTP"):
+            await driver.start()
+        assert bench.left() == []
+
+    async def test_from_a_network_of_its_own_nothing_is_reached_so_that_it_is_refused(self, bench: DriverBench) -> None:
+        bench.sandbox, bench.network = sandbox("bubblewrap", bench.base / "lab", "none"), "none"
+        options = {"command": [sys.executable, fake_acp.__file__], "mcp": "http"}
+        with pytest.raises(Unavailable, match="nothing on loopback is reached"):
+            await bench.driver(boundary="native", options=options).start()
 
 
 def _parts(step: Step) -> list[dict[str, Any]]:

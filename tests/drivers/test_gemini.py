@@ -50,6 +50,14 @@ class TestNativeGemini(InSandbox, Gemini, DriverSuite):
 
 
 class TestGemini(Asking, Gemini, VendorSuite):
+    async def test_our_tools_are_reached_by_http_too(self, bench: DriverBench) -> None:
+        """Also in a call that waits for a lock."""
+        driver = await bench.started(options={**self.options(), "mcp": "http"})
+        turn = await bench.held_up(driver)
+        await bench.typist.release()
+        assert self.says(await turn, "went on")
+        assert (bench.root / "held.txt").read_text() == "mine at last"
+
     async def test_ten_megabytes_read_in_one_call_do_no_harm(self, bench: DriverBench) -> None:
         """Gemini counts before it asks its model: what does not fit ends the turn, and says so."""
         (bench.root / "big.txt").write_text("x" * 10_000_000)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agentlab.core.events import ModelCall, ToolCall
+from agentlab.core.events import Message, ModelCall, ToolCall
 from agentlab.runner.drivers.acp_record import Recorder
-from agentlab.runner.drivers.acp_wire import Ended, Tool
+from agentlab.runner.drivers.acp_wire import Ended, Said, Tool
 from agentlab.runner.drivers.call_ids import CallIds
 from agentlab.runner.model_proxy import Answered
 from agentlab.runner.model_usage import Used
@@ -53,6 +53,17 @@ def test_an_agent_that_may_use_tools_of_its_own_has_them_recorded() -> None:
     told(record, "ls")
     assert breaches == []
     assert [call.vendor["tool"] for call in gate.of(ToolCall)] == ["ls"]
+
+
+def test_what_a_cancelled_turn_said_is_none_of_the_next_ones() -> None:
+    record, _, gate = recorder()
+    record.begin_turn()
+    record.said(Said("assistant", "went on"))
+    record.begin_turn()
+    record.said(Said("assistant", "next"))
+    record.end_turn(None, None, 0)
+    assert record.last == "next"
+    assert [message.text for message in gate.of(Message)] == ["went on", "next"]
 
 
 # --- what a turn used ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentlab.core.events import JSON
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
@@ -26,6 +26,9 @@ from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import MARK, Program, check_version
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
+
+if TYPE_CHECKING:
+    from agentlab.runner.mcp.http import HttpServer
 
 _START = 150.0  # s for the handshake and the session; opencode takes 45 s where the machine is busy
 _LISTED = 60.0  # s after it for the agent to have asked for our tools
@@ -64,6 +67,7 @@ class AcpDriver:
             context.models.meter = self._record.metered
         self._locks = Native(context, self._record, self._lost)
         self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
+        self._http: HttpServer | None = None
         self._setup: Setup | None = None
         self._tree = Tree(MARK)
         self._turns = Turns[_Prompt](context.gate, context.spec.resume, self._stop)
@@ -88,7 +92,8 @@ class AcpDriver:
             text_of(context.spec.task, context.spec.kind)
         wire.require()
         await self._server.start()
-        setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._server.proxy())
+        self._offered_at = await self._offer()
+        setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._offered_at)
         self._locks.cwd = setup.cwd
         if self._native and context.sandbox is not None:
             setup = self._setup = boxed(context, context.sandbox, setup)
@@ -108,6 +113,21 @@ class AcpDriver:
             await self.close(now=True)
             raise
 
+    async def _offer(self) -> wire.Server:
+        """Where it finds our tools. Raises Unavailable: by HTTP, from within a network of its own."""
+        if getattr(self._options, "mcp", "stdio") == "stdio":
+            return self._server.proxy()
+        if self._native and self._context.sandbox is not None and self._context.network != "all":
+            raise Unavailable(
+                f'With [sandbox] network = "{self._context.network}" in config.toml nothing on loopback is reached, so our tools '
+                'are not by HTTP. Leave out the option mcp, or say network = "all".'
+            )
+        from agentlab.runner.mcp.http import HttpServer
+
+        self._http = HttpServer(self._server)
+        await self._http.start()
+        return self._http.address
+
     async def _open(self, rpc: JsonRpc, setup: Setup) -> None:
         """Handshake and session. A resume that is refused is told by the first turn."""
         hello = await rpc.request("initialize", wire.initialize(writes=self._native))
@@ -119,7 +139,13 @@ class AcpDriver:
             )
         check_version(setup.name, str((hello.get("agentInfo") or {}).get("version", "")), Path(setup.argv[0]))
         able = hello.get("agentCapabilities") or {}
-        servers = () if setup.told else ((SERVER, self._server.proxy()),)
+        if not setup.told and self._http is not None and not wire.takes_http(able):
+            raise Unavailable(
+                f"{setup.title} does not say that it reaches MCP servers by HTTP (mcpCapabilities.http), so it cannot be offered our "
+                "tools so. Leave out the option mcp: it starts them as a program.",
+                reason="version",
+            )
+        servers = () if setup.told else ((SERVER, self._offered_at),)
         try:
             opened = await self._session_of(rpc, able, setup, servers)
         except RpcError as error:
@@ -207,6 +233,8 @@ class AcpDriver:
             await program.close(now=now, leaves=self._setup is None or self._setup.leaves)
         await put_away(self._watcher, self._turns.stopper, self._planning)
         await self._locks.settle()
+        if self._http is not None:
+            await self._http.close()
         await self._server.close()
         self._turns.end()
 

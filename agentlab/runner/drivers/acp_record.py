@@ -63,6 +63,7 @@ class Recorder:
         self._metered: dict[str, Used] = {}  # of each model, since the last turn ended
 
     def begin_turn(self) -> None:
+        self.flush()  # of a turn that was cancelled: none of its words belong to this one
         self.last = ""
 
     def served(self, tool: str, args: JSON) -> str | None:

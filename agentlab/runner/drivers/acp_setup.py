@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, ValidationError, convert
 
@@ -21,9 +21,13 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
 from . import protected
+from .acp_wire import Server
 from .base import Context
 
 SERVER = "lab"
+
+Transport = Literal["stdio", "http"]
+"""How a program reaches our MCP server: a command that it starts, or HTTP on loopback with a token."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class Recipe(Protocol):
     def check(self, options: Mapping[str, JSON], boundary: str) -> Any:
         """The options of this kind. Raises BadRequest: there is no such option, or the boundary cannot be had with them."""
 
-    def prepare(self, context: Context, options: Any, server: tuple[str, ...]) -> Setup:
-        """Write the agent's own configuration; what to start. server: the command of our MCP server. Raises Unavailable."""
+    def prepare(self, context: Context, options: Any, server: Server) -> Setup:
+        """Write the agent's own configuration; what to start. server: our MCP server. Raises Unavailable."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,13 +71,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     builtins_off: arguments that switch off all tools of its own; [] where it has none. Only who names them can have
     boundary="tools": the protocol has no way to switch them off. env: variables that are no secret, recorded as they are;
-    what the agent's own `env` names goes before.
+    what the agent's own `env` names goes before. mcp: how it reaches our tools; http for one that starts no servers itself.
     """
 
     command: str | list[str] | None = None
     args: list[str] = []
     builtins_off: list[str] | None = None
     mode: str | None = None
+    mcp: Transport = "stdio"
     env: dict[str, str] = {}
     profile: str = ""
 
@@ -96,7 +101,7 @@ class AnyAgent:
             )
         return read
 
-    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+    def prepare(self, context: Context, options: Options, server: Server) -> Setup:
         protected.check_env(context.spec.kind, [*options.env, *context.spec.env], ())
         program, *rest = words(options.command)
         off = options.builtins_off if context.spec.boundary == "tools" and options.builtins_off else []

@@ -15,8 +15,11 @@ from typing import Any, Final
 from agentlab.__about__ import __version__
 from agentlab.core.events import JSON
 from agentlab.errors import Unavailable
+from agentlab.runner.mcp.offer import Address
 
 Params = dict[str, Any]
+Server = tuple[str, ...] | Address
+"""An MCP server: the command that starts it, or where it is reached by HTTP."""
 VERSION: Final = 1
 
 
@@ -55,13 +58,27 @@ def initialize(*, writes: bool) -> Params:
     return _plain(said)
 
 
-def open_session(cwd: Path, servers: Sequence[tuple[str, Sequence[str]]], session: str | None = None) -> Params:
-    """Of session/new, or with a session's id of session/load and session/resume. servers: (name, argv) of MCP servers."""
+def open_session(cwd: Path, servers: Sequence[tuple[str, Server]], session: str | None = None) -> Params:
+    """Of session/new, or with a session's id of session/load and session/resume. servers: MCP servers by name."""
     s = schema()
-    listed = [s.McpServerStdio(name=name, command=argv[0], args=list(argv[1:]), env=[]) for name, argv in servers]
+    listed = [_server(name, server) for name, server in servers]
     if session is None:
         return _plain(s.NewSessionRequest(cwd=str(cwd), mcp_servers=listed))
     return _plain(s.LoadSessionRequest(cwd=str(cwd), mcp_servers=listed, session_id=session))
+
+
+def _server(name: str, server: Server) -> Any:
+    s = schema()
+    if not isinstance(server, Address):
+        return s.McpServerStdio(name=name, command=server[0], args=list(server[1:]), env=[])
+    headers = [s.HttpHeader(name=header, value=value) for header, value in server.headers.items()]
+    return s.HttpMcpServer(type="http", name=name, url=server.url, headers=headers)
+
+
+def takes_http(able: Params) -> bool:
+    """Whether an agent says that it reaches MCP servers by HTTP."""
+    mcp = able.get("mcpCapabilities")
+    return isinstance(mcp, dict) and mcp.get("http") is True
 
 
 def prompt(session: str, text: str) -> Params:

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Final
 from msgspec import Struct
 
 from agentlab.core.events import JSON
+from agentlab.runner.mcp.offer import Address
 from agentlab.runner.model_proxy import with_recorded_urls
 
 from . import acp_setup, protected, sharing
 from .acp import AcpDriver
-from .acp_setup import SERVER, Setup
+from .acp_setup import SERVER, Setup, Transport
+from .acp_wire import Server
 from .base import Context
 from .program import find
 
@@ -42,6 +44,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     cli: str | None = None  # the program; default: `gemini` on PATH
     args: list[str] = []  # further arguments
+    mcp: Transport = "stdio"
     profile: str = ""
 
 
@@ -51,7 +54,7 @@ class Recipe:
         protected.check_args("gemini", read.args, PROTECTED_ARGS)
         return read
 
-    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+    def prepare(self, context: Context, options: Options, server: Server) -> Setup:
         """It starts in an empty folder: settings, policies, hooks and servers of the workspace, by which it would not even
         ask, are then not read. Its GEMINI.md is."""
         spec, native = context.spec, context.spec.boundary == "native"
@@ -104,12 +107,14 @@ def auth_type(env: Mapping[str, str], user: Path) -> str | None:
     return "oauth-personal" if (user / "oauth_creds.json").exists() else None
 
 
-def settings(
-    server: tuple[str, ...], tools: list[str], auth: str | None, root: Path, *, native: bool
-) -> dict[str, Any]:
+def settings(server: Server, tools: list[str], auth: str | None, root: Path, *, native: bool) -> dict[str, Any]:
     """settings.json. `tools.core` names our tools one by one: a pattern offers them but forbids their use."""
-    command, *args = server
-    lab = {"command": command, "args": args, "trust": True, "timeout": HOLD_MS}
+    reached: dict[str, Any]
+    if isinstance(server, Address):
+        reached = {"httpUrl": server.url, "headers": server.headers}
+    else:
+        reached = {"command": server[0], "args": list(server[1:])}
+    lab = {**reached, "trust": True, "timeout": HOLD_MS}
     boundary = {} if native else {"core": [PREFIX + name for name in tools], "discoveryCommand": ""}
     return {
         "security": {

@@ -18,11 +18,13 @@ from msgspec import Struct
 
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.mcp.offer import Address
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import acp_setup, protected, sharing
 from .acp import AcpDriver
-from .acp_setup import SERVER, Setup
+from .acp_setup import SERVER, Setup, Transport
+from .acp_wire import Server
 from .base import Context
 from .program import find
 
@@ -41,11 +43,12 @@ PROTECTED_ENV: Final = (
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of an agent of kind `opencode`. provider: of its configuration, by name, as opencode.json has it; keys in
-    it are references such as {env:NAME}."""
+    it are references such as {env:NAME}. mcp: how it reaches our tools."""
 
     cli: str | None = None
     args: list[str] = []
     provider: dict[str, Any] = {}
+    mcp: Transport = "stdio"
     profile: str = ""
 
 
@@ -55,7 +58,7 @@ class Recipe:
         protected.check_args("opencode", read.args, PROTECTED_ARGS)
         return read
 
-    def prepare(self, context: Context, options: Options, server: tuple[str, ...]) -> Setup:
+    def prepare(self, context: Context, options: Options, server: Server) -> Setup:
         spec = context.spec
         if spec.model is not None and "/" not in spec.model:
             raise BadRequest(f"opencode names models as provider/model, not {spec.model!r}.")
@@ -100,7 +103,7 @@ class Recipe:
 
 
 def config(
-    server: tuple[str, ...],
+    server: Server,
     notes: list[str],
     model: str | None,
     provider: dict[str, Any],
@@ -120,8 +123,14 @@ def config(
         "permission": {"*": own, **outside, f"{SERVER}*": "allow"},
         "instructions": notes,
         "experimental": {"mcp_timeout": HOLD_MS},
-        "mcp": {SERVER: {"type": "local", "command": list(server), "enabled": True, "timeout": HOLD_MS}},
+        "mcp": {SERVER: {**_reached(server), "enabled": True, "timeout": HOLD_MS}},
     }
+
+
+def _reached(server: Server) -> dict[str, Any]:
+    if isinstance(server, Address):
+        return {"type": "remote", "url": server.url, "headers": server.headers, "oauth": False}
+    return {"type": "local", "command": list(server)}
 
 
 _APIS: Final = {

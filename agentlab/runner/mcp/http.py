@@ -23,6 +23,7 @@ from starlette.routing import Route
 from agentlab.errors import Unavailable
 
 from . import wire
+from .offer import Address
 from .server import ToolServer
 from .session import BEAT, Session
 
@@ -58,6 +59,10 @@ class HttpServer:
                 raise Unavailable(f"The tools could not be served by HTTP: {self._serving.exception()}")
             await asyncio.sleep(0.005)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}{PATH}"
+
+    @property
+    def address(self) -> Address:
+        return Address(self.url, self._server.token)
 
     async def close(self) -> None:
         for id in list(self._sessions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agentlab.__about__ import __version__
@@ -26,6 +27,18 @@ work around a lock.
 - Tell run in `writes` what its command will change; everything else is read-only for it.
 - A write that is refused as stale was made from an old version: read the file again and redo the change on what it \
 says now."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the tools are served by HTTP, and what a client sends to be let in."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
 
 
 def welcome(asked: object, instructions: str = INSTRUCTIONS) -> Message:

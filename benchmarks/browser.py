@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import json
 import random
 import subprocess
 import sys
@@ -282,18 +281,13 @@ def _long(chrome: Any, events: int, rounds: int, moments: int, frames: int) -> l
 
 def _start(chrome: Any, rounds: int) -> Measure:
     """From the address to a restored JupyterLab, with the extension and without, in turns; each in a fresh profile."""
-    off = {"page_config.json": json.dumps({"disabledExtensions": {"agentlab": True}})}
     seconds: dict[bool, list[float]] = {True: [], False: []}
     with contextlib.ExitStack() as stack:
         sites = {}
         for on in (True, False):
             folder = stack.enter_context(servers.folder())
-            if not on:
-                (folder / "config" / "labconfig").mkdir(parents=True)
-                for name, text in off.items():
-                    (folder / "config" / "labconfig" / name).write_text(text)
             stack.callback(discovery.stop, folder / "home", force=True)  # what the server starts outlives it
-            sites[on] = stack.enter_context(labs.serve(folder, folder / "home"))
+            sites[on] = stack.enter_context(labs.serve(folder, folder / "home", enabled=on))
         for number in range(rounds + 1):
             for on in (True, False) if number % 2 else (False, True):
                 context = chrome.new_context()

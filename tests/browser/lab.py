@@ -75,9 +75,11 @@ def serve(
     app: str = "jupyterlab",
     settings: dict[str, str] | None = None,
     packages: Path | None = None,
+    enabled: bool = True,
 ) -> Iterator[Server]:
     """A server with nothing of the machine's Jupyter. app: the package that is started, `jupyterlab` or `notebook`. settings:
-    overrides of JupyterLab, as file of its plugin's name to JSON. packages: a folder with packages that are installed for it alone."""
+    overrides of JupyterLab, as file of its plugin's name to JSON. packages: a folder with packages that are installed for it alone.
+    enabled: whether it has our extension switched on."""
     files = base / "files"
     files.mkdir(parents=True, exist_ok=True)
     share = base / "share" / "labextensions"
@@ -90,7 +92,8 @@ def serve(
         path.write_text(text)
     page_config = base / "config" / "labconfig" / "page_config.json"
     page_config.parent.mkdir(parents=True, exist_ok=True)
-    page_config.write_text(json.dumps({"disabledExtensions": {"@jupyter-notebook/lab-extension": app == "jupyterlab"}}))
+    off = {"@jupyter-notebook/lab-extension": app == "jupyterlab", "agentlab": not enabled}
+    page_config.write_text(json.dumps({"disabledExtensions": off}))
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AGENTLAB_", "JUPYTER_"))},
         "HOME": str(base), "IPYTHONDIR": str(base / "ipython"), "JUPYTER_CONFIG_DIR": str(base / "config"),

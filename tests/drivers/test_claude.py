@@ -154,8 +154,8 @@ class TestNativeClaude(Asking, TestClaude):
 
     boundary = "native"
 
-    def changes(self, path: str, text: str) -> dict[str, Any]:
-        return own("Write", file_path=path, content=text)
+    def changes(self, root: Path, path: str, text: str) -> dict[str, Any]:
+        return own("Write", file_path=str(root / path), content=text)
 
     async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
         async with bench.plane.changed:

@@ -20,7 +20,7 @@ import traitlets
 
 from agentlab.client import background, fleet
 from agentlab.client.fleet import Fleet, Subject
-from agentlab.client.rows import Row, Tables, is_live
+from agentlab.client.rows import Row, Tables, age_text, is_live
 from agentlab.client.text import line
 from agentlab.errors import AgentlabError
 
@@ -41,6 +41,7 @@ NOTE = (
     "whenever you like."
 )
 PAUSE = 0.25  # s between two pictures of the rows
+BEAT = 1.0  # s between two looks at the clock while agents live: who waits does so without a change of any row
 KEYS = ("name", "kind", "status", "what", "holds", "usage", "time")
 
 
@@ -67,6 +68,9 @@ class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
     lost = traitlets.Float(0.0).tag(sync=True)
     """ms since the epoch: nothing is heard of them since; 0: all is as it is shown."""
 
+    clock = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    """What goes on without a change of any row: now (ms since the epoch), and how long agents have been going."""
+
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     spans = traitlets.Bytes(b"").tag(sync=True)
 
@@ -86,9 +90,13 @@ class FleetWidget(anywidget.AnyWidget):  # type: ignore[misc]
         """lost: s since the epoch, as the feed says it."""
         self.lost = (lost or 0.0) * 1000
 
-    def draw(self, data: bytes, lanes: list[str], texts: list[str]) -> None:
+    def tick(self, shown: Fleet) -> None:
+        ages = {row["agent"]: age_text(row) for row in fleet.listed(shown) if is_live(row)}
+        self.clock = {"now": time.time() * 1000, "ages": ages}
+
+    def draw(self, data: bytes, lanes: list[str], texts: list[str], origin: float) -> None:
         with self.hold_sync():
-            self.picture = {"lanes": lanes, "texts": texts}
+            self.picture = {"lanes": lanes, "texts": texts, "origin": origin}
             self.spans = data
 
     def mimes(self) -> dict[str, Any]:
@@ -150,8 +158,9 @@ class FleetView:
 
     async def _run(self) -> None:
         lived, read, took = True, 0.0, 0.0
+        self._still.changed()  # rows may have changed between its first picture and the view
         while True:
-            await self._changed.wait()
+            await self._change(beats=lived)
             self._changed.clear()
             self._widget.believe(self._lost)
             if self._subject._lab.closed:
@@ -174,19 +183,31 @@ class FleetView:
             elif new:
                 self._still.changed()
             lived = lives
+            self._widget.tick(self._last)
             await asyncio.sleep(PAUSE)
         self._unwatch()
         await asyncio.to_thread(self._settle)
         self._widget.close()
 
-    def _drawing(self) -> tuple[bytes, list[str], list[str]] | None:
+    async def _change(self, *, beats: bool) -> None:
+        """Return when there are other rows. beats: the clock goes on meanwhile, as long as they are what is so."""
+        while True:
+            try:
+                await asyncio.wait_for(self._changed.wait(), BEAT if beats else None)
+            except TimeoutError:
+                if self._lost is None:
+                    self._widget.tick(self._last)
+            else:
+                return
+
+    def _drawing(self) -> tuple[bytes, list[str], list[str], float] | None:
         spans = fleet.quiet_spans(self._subject)
         if spans is None or spans.empty:
             return None
         from agentlab.trace.packed import packed
 
-        data, lanes, texts, _ = packed(spans)
-        return data, lanes, [line(text, 200) for text in texts]
+        data, lanes, texts, _, origin = packed(spans)
+        return data, lanes, [line(text, 200) for text in texts], origin
 
     def _settle(self) -> None:
         """What a saved notebook keeps, from now on."""

@@ -19,6 +19,7 @@ class Packed(NamedTuple):
     lanes: list[str]
     texts: list[str]
     left: int  # how many older spans are not in it
+    origin: float  # ms since the epoch: the first
 
 
 def packed(spans: pd.DataFrame) -> Packed:
@@ -43,7 +44,11 @@ def packed(spans: pd.DataFrame) -> Packed:
         rows["kind"].astype(object).map(KINDS).to_numpy(np.uint8), fates,
     )  # fmt: skip
     return Packed(
-        b"".join(column.tobytes() for column in columns), [str(n) for n in lane_names], [str(t) for t in texts], left
+        b"".join(column.tobytes() for column in columns),
+        [str(n) for n in lane_names],
+        [str(t) for t in texts],
+        left,
+        origin.timestamp() * 1000 if count else 0.0,
     )
 
 

@@ -1,4 +1,5 @@
-import { Widget } from '@lumino/widgets';
+import type { Signal } from '@lumino/signaling';
+import { Widget, type AccordionPanel } from '@lumino/widgets';
 import { fireEvent, screen } from '@testing-library/react';
 import { expect, test } from 'vitest';
 
@@ -61,6 +62,25 @@ test('who comes to the panel by a command is in its first row, and stays where t
   panel.activate();
   await new Promise(resolve => setTimeout(resolve));
   expect(document.activeElement).toBe(button);
+  panel.dispose();
+});
+
+test('sections that fold and open again have the room that they had', () => {
+  const panel = new AgentlabPanel(stage().host);
+  Widget.attach(panel, document.body);
+  const content = panel.content as AccordionPanel;
+  const sizes = () => content.relativeSizes().map(size => Math.round(size * 100));
+  const before = sizes();
+  [0, 2, 3, 4].forEach(at => content.collapse(at));
+  expect(sizes()).toEqual([0, 100, 0, 0, 0]);
+  [4, 0, 3, 2].forEach(at => content.expand(at));
+  expect(sizes()).toEqual(before);
+  expect(Math.min(...before)).toBeGreaterThan(9);
+  content.setRelativeSizes([1, 1, 1, 1, 6]); // as a drag of a handle does
+  (content.handleMoved as Signal<AccordionPanel, void>).emit(undefined);
+  content.collapse(0);
+  content.expand(0);
+  expect(sizes()).toEqual([10, 10, 10, 10, 60]);
   panel.dispose();
 });
 

@@ -26,6 +26,15 @@ def dialog(page: Lab) -> Locator:
     return page.page.locator(".jp-Dialog")
 
 
+def test_no_key_of_jupyterlab_is_taken_away(page: Lab) -> None:
+    taken: list[str] = []
+    page.page.on("console", lambda said: taken.append(said.text) if "default shortcut" in said.text else None)
+    page.open()
+    page.page.keyboard.press("Control+Alt+g")
+    page.panel.wait_for()
+    assert [each for each in taken if "agentlab" in each] == []
+
+
 def test_the_context_menu_is_about_the_row_that_it_was_opened_on_and_the_main_menu_is_not(
     page: Lab, lab: agentlab.Lab, work: Path
 ) -> None:

@@ -148,6 +148,31 @@ def test_what_is_shown_becomes_a_data_frame_in_a_notebook(console: Lab, run: age
     assert shown == written["actor"].tolist()
 
 
+def test_who_waits_is_drawn_to_now_and_what_happened_is_read_beside_what_is_chosen(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    run = lab.run(f"waits-{work.name[-8:]}", workdir=work)
+    run.spawn("script", name="ann", steps=[{"ask": "go on?"}])
+    page.section("approvals").get_by_text("go on?").wait_for()
+    page.run("agentlab:open-run", {"run_id": run.run_id})
+    expect(page.console.locator(".jp-agentlab-run-badge")).to_have_text(re.compile("live"))
+    head = page.console.locator(".jp-agentlab-console-header")
+    place = page.console.locator(".jp-agentlab-run-scrubber-place")
+    expect(place).to_have_text(re.compile(r"event (\d+) of \1"))
+    before, event = head.inner_text(), place.inner_text()
+    page.page.wait_for_function(
+        "([node, before]) => node.innerText !== before", arg=[head.element_handle(), before]
+    )  # nothing happens, and yet time goes on
+    assert place.inner_text() == event
+    row = page.console.get_by_role("listbox", name="Events").get_by_role("option", name=re.compile("agent.start"))
+    row.click()
+    detail = page.console.locator(".jp-agentlab-run-detail")
+    detail.wait_for()
+    what = row.locator("span span").last.bounding_box()
+    edge = detail.bounding_box()
+    assert what and edge and what["width"] > 80 and what["x"] + what["width"] <= edge["x"] + 1
+
+
 def test_a_run_that_does_not_exist_is_said(page: Lab) -> None:
     page.run("agentlab:open-run", {"run_id": "no-such-run"})
     alert = page.console.get_by_role("alert")

@@ -108,7 +108,7 @@ def traits(run: agentlab.Run, widget: FleetWidget) -> dict[str, Any]:
     """What a kernel tells of the widget."""
     spans = fleet.quiet_spans(run)
     assert spans is not None
-    data, lanes, texts, _ = packed(spans)
+    data, lanes, texts, *_ = packed(spans)
     widget.draw(data, lanes, texts)
     return {
         "state": widget.state,

@@ -171,6 +171,48 @@ def test_permission_is_given_once_for_the_session_or_denied_with_a_reason(
     assert [row["status"] for row in answers if row["agent"].endswith("perry")] == ["approved", "denied"]
 
 
+def test_who_is_asked_about_a_change_of_a_file_sees_what_it_would_change(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    (work / "notes.sql").write_text("select 1;\n-- two\n")
+    script = steps({"read": "notes.sql"}, {"edit": ["notes.sql", "-- two", "select 2;"]}, {"say": "end"})
+    agent = lab.spawn("script", name="edna", steps=script, workdir=work, permissions=["ask tool=edit"])
+    question = page.section("approvals").locator(".jp-agentlab-approval", has_text="notes.sql")
+    expect(question).to_contain_text("On file:notes.sql (free)")
+    expect(page.agent("edna")).to_contain_text("asks · May it edit file:notes.sql?")
+    question.get_by_text("Difference", exact=True).click()
+    expect(question.locator(".jp-agentlab-removed")).to_have_text("--- two\n")
+    expect(question.locator(".jp-agentlab-added")).to_have_text("+select 2;\n")
+    page.button("Deny…", question).click()
+    page.button("Back", question).click()
+    page.button("Allow once", question).click()
+    assert agent.wait(60).output == "end"
+    assert (work / "notes.sql").read_text() == "select 1;\nselect 2;\n"
+
+
+def test_sections_that_fold_and_open_again_have_the_room_that_they_had(page: Lab) -> None:
+    sections = [page.section(name) for name in ("agents", "approvals", "locks", "runtimes", "runs")]
+    titles = page.panel.locator(".lm-AccordionPanel-title")
+
+    def room() -> list[int]:
+        return [round((each.bounding_box() or {"height": 0})["height"]) for each in sections]
+
+    before = room()
+    assert min(before) > 50
+    for at in (0, 2, 3, 4):
+        titles.nth(at).click()
+        sections[at].wait_for(state="hidden")
+    alone = room()[1]
+    assert alone > sum(before) * 0.9
+    for at in (2, 4, 0, 3):
+        titles.nth(at).click()
+        sections[at].wait_for()
+    page.page.wait_for_function(
+        "([node, before]) => Math.abs(node.offsetHeight - before) < 12", arg=[sections[4].element_handle(), before[4]]
+    )
+    assert all(abs(now - then) < 12 for now, then in zip(room(), before, strict=True)), (before, room())
+
+
 def test_an_agent_is_paused_resumed_and_stopped(page: Lab, lab: agentlab.Lab, work: Path) -> None:
     agent = lab.spawn("script", name="long", steps=steps({"run": ["sleep", "600"]}), workdir=work)
     row = page.agent("long")

@@ -159,6 +159,32 @@ def test_a_notebook_that_is_saved_in_the_middle_has_a_picture_with_its_moment(
     puppet.finishes()
 
 
+@pytest.mark.usefixtures("bundle")
+def test_what_goes_on_without_a_change_is_kept_too_and_its_clock_goes_on(
+    kernel: Kernel, stage: Stage, tmp_path
+) -> None:
+    kernel.run("from agentlab.notebook import display as views\nviews.RENEW = 0.1\nimport agentlab")
+    spawned = f"h = lab.spawn('script', name='a', steps={SAY}, workdir={str(tmp_path)!r})"
+    kernel.run(f"lab = agentlab.connect()\n{spawned}")
+    puppet = stage.puppet(next(iter(stage.plane.engine.state.agents)))
+    (shown,) = of(kernel.run("lab"), "display_data")
+    model = shown["data"][WIDGET]["model_id"]
+    seen: dict[str, list] = {"clock": [], "update": []}
+
+    def both(message: dict) -> bool:
+        if (clock := trait("clock", message, model)) is not None:
+            seen["clock"].append(clock)
+        if message["msg_type"] == "update_display_data" and WIDGET in message["content"]["data"]:
+            seen["update"].append(message)
+        return len(seen["clock"]) >= 2 and bool(seen["update"])
+
+    kernel.until(both)  # no row changes meanwhile
+    first, second = seen["clock"][:2]
+    assert first["now"] < second["now"]
+    assert list(second["ages"]) == [puppet.agent] and second["ages"] != first["ages"]
+    puppet.finishes()
+
+
 def test_without_the_script_or_a_run_that_goes_on_there_is_plain_html(stage: Stage, tmp_path, monkeypatch) -> None:
     with agentlab.connect(stage.home, start=False) as lab:
         run = lab.run("story", workdir=tmp_path)

@@ -611,3 +611,44 @@ async def test_a_rule_that_names_no_files_is_asked_once_for_a_whole_search(tool_
     await tool_lab.plane.answer(Verdict(allowed=True, answer="approved", by="ann"))
     assert await a.search("needle") == ["a.txt:1:needle", "b.txt:1:needle"]
     assert len(tool_lab.plane.asked) == 1
+
+
+async def test_who_is_asked_about_a_change_of_a_file_sees_the_difference_that_it_would_make(tool_lab):
+    (tool_lab.root / "notes").write_text("one\ntwo\n")
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask"),))
+    calls = {
+        "write": lambda: a.write("notes", "one\nTWO\n", overwrite=True),
+        "edit": lambda: a.edit("notes", "two", "TWO"),
+        "multi_edit": lambda: a.multi_edit("notes", [{"old": "tw", "new": "TW"}, {"old": "TWo", "new": "TWO"}]),
+        "patch": lambda: a.patch("notes", "--- a/notes\n+++ b/notes\n@@ -1,2 +1,2 @@\n one\n-two\n+TWO\n"),
+    }
+    for call in calls.values():
+        await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="ada"))
+        with pytest.raises(errors.Refused, match="denied"):
+            await call()
+    assert [request.tool for request in tool_lab.plane.asked] == [*calls]
+    for request in tool_lab.plane.asked:
+        assert request.diff.splitlines()[-3:] == [" one", "-two", "+TWO"], request.tool
+    assert (tool_lab.root / "notes").read_text() == "one\ntwo\n"
+
+
+async def test_a_difference_is_shown_where_there_is_one_to_show(tool_lab):
+    (tool_lab.root / "gone").write_text("last words\n")
+    (tool_lab.root / "picture").write_bytes(b"\x89PNG\0")
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask"),))
+    calls = [
+        lambda: a.write("new/file", "fresh\n"),
+        lambda: a.delete("gone"),
+        lambda: a.write("picture", b"\x89PNG\0\1", overwrite=True),
+        lambda: a.edit("missing", "old", "new"),
+        lambda: a.run(["true"]),
+    ]
+    for call in calls:
+        await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="ada"))
+        with pytest.raises(errors.Refused, match="denied"):
+            await call()
+    new, gone, *rest = (request.diff for request in tool_lab.plane.asked)
+    assert new.splitlines()[0] == "--- /dev/null" and new.splitlines()[-1] == "+fresh"
+    assert gone.splitlines()[1] == "+++ /dev/null" and gone.splitlines()[-1] == "-last words"
+    assert rest == [None, None, None]
+    assert not (tool_lab.root / "new").exists()

@@ -65,10 +65,11 @@ def test_packed_columns_are_what_the_timeline_reads() -> None:
         span("b", "proc", 1, None, name="/usr/bin/python -m x/y", status="unknown"),
         span("a", "run", 0, 9),
     )
-    data, lanes, texts, left = packed(spans)
+    data, lanes, texts, left, origin = packed(spans)
     count = 2
     assert (len(data), lanes, left) == (count * 34, ["a", "b"], 0)
     numbers = struct.unpack(f"<{2 * count}d{4 * count}I{2 * count}B", data)
+    assert origin == spans["started"].iloc[0].timestamp() * 1000
     assert numbers[:3] == (0.0, 500.0, 4500.0) and numbers[3] != numbers[3]
     assert [texts[i] for i in numbers[8:10]] == ["", "python -m x/y"]
     assert [texts[i] for i in numbers[10:12]] == ["file:x", ""]

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import BinaryIO, Final
 
 from msgspec import UNSET, UnsetType
 
 from agentlab.core.events import Artifact, FileDelete, FileRead, FileRename, FileWrite
-from agentlab.errors import BadRequest, NotFound, StaleBase
+from agentlab.errors import AgentlabError, BadRequest, NotFound, StaleBase
 from agentlab.paths import Workspace
 
 from . import patch as unified
+from .contents import Content, Now, all_edited, edited, patched
 from .fence import Fences
 from .grants import Grants
-from .ledger import Ledger
+from .ledger import Ledger, difference
 from .page import Page, page_of
 from .parts import Part, hash_of, pieces, scan_part
-from .replace import Replacement, all_replaced, replaced
+from .replace import Replacement
 from .results import Change, digest
-from .texts import decode, encode, plain
+from .texts import decode, plain
 from .watch import Watch
 
 Base = str | None | UnsetType
@@ -37,16 +37,6 @@ _FEW = 24 * 1024  # bytes that a model is shown at once
 _MEANT = 3  # names like the one that is missing
 _SHOWN_DIFF = 8_000  # characters of the diff in an error
 _TRIES = 3  # of a write whose file changes between our look and our rename
-
-
-@dataclass(frozen=True)
-class Now:
-    """A file as it is on the disk. `data` None: it is larger than the store takes."""
-
-    hash: str
-    size: int
-    mode: int
-    data: bytes | None
 
 
 class Files:
@@ -152,23 +142,16 @@ class Files:
     async def edit(self, path: str, old: str, new: str, *, all: bool = False) -> Change:
         name = self._workspace.locate(path).name
         async with self._turn(name):
-            return await self._put(
-                name, lambda now: encode(replaced(_text(now, name), old, new, all=all, name=name), name)
-            )
+            return await self._put(name, edited(name, old, new, all=all))
 
     async def multi_edit(self, path: str, edits: Sequence[Replacement]) -> Change:
         name = self._workspace.locate(path).name
         async with self._turn(name):
-            return await self._put(name, lambda now: encode(all_replaced(_text(now, name), edits, name=name), name))
+            return await self._put(name, all_edited(name, edits))
 
     async def patch(self, path: str, diff: str) -> Change:
         name = self._workspace.locate(path).name
-        creates = all(not hunk.old for hunk in unified.parse(diff))
-
-        def content(now: Now | None) -> bytes:
-            text = "" if now is None and creates else _text(now, name)
-            return encode(unified.apply(text, diff, name), name)
-
+        content = patched(name, diff)
         async with self._turn(name):
             return await self._put(name, content)
 
@@ -216,6 +199,18 @@ class Files:
                 )
             return Change(path=name, before=now.hash, after=now.hash, to=target)
 
+    async def preview(self, path: str, content: Content | None) -> str:
+        """The difference that a change would make to what is there now, for a person to look at before it is allowed. content
+        None: the file goes. "" where there is none to show; where the change cannot be made, the call itself will say why."""
+        try:
+            name = self._workspace.locate(path).name
+            now = await self._look(name)
+            after = content(now) if content else None
+        except (AgentlabError, OSError):
+            return ""
+        made = difference(name, now.data if now else b"", after, existed=now is not None)
+        return made.text if made else ""
+
     # --- the way of one write ------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -227,7 +222,7 @@ class Files:
     async def _put(
         self,
         name: str,
-        content: Callable[[Now | None], bytes],
+        content: Content,
         *,
         base: Base = UNSET,
         literal: bytes | None = None,
@@ -377,14 +372,6 @@ class Files:
 
 
 # --- texts -------------------------------------------------------------------------------------------------
-
-
-def _text(now: Now | None, name: str) -> str:
-    if now is None:
-        raise NotFound(f"There is no file {name!r} to change. Use write to create it.", path=name)
-    if now.data is None:
-        raise BadRequest(f"{name} has {now.size} bytes: too large to change in place. Use a program through run.")
-    return decode(now.data, name)
 
 
 def _lines(text: str, start: int | None, end: int | None) -> str:

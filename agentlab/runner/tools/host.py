@@ -30,6 +30,7 @@ from . import aliases, policy, waits
 from . import catalogue as offered
 from .around import Around
 from .catalogue import ToolSpec
+from .contents import all_edited, edited, patched
 from .fence import Fences
 from .files import Files
 from .grants import Grants
@@ -248,13 +249,30 @@ class ToolHost:
         if not self._allowed(name):
             raise Forbidden(f"The tool {name!r} is not among those of this agent: {', '.join(self.spec.tools or ())}.")
         checked = offered.check(name, args)
-        await self._permit.check(name, args)
+        await self._permit.check(name, args, lambda: self._preview(checked))
         try:
             return await (self._done | (self._paged if paged else {}))[name](checked)
         except AgentlabError:
             raise
         except OSError as error:
             raise problem(error, str(args.get("path", name))) from error
+
+    async def _preview(self, args: Any) -> str:
+        """The difference that a call would make; "" where it is none of those that change a file's content."""
+        match args:
+            case offered.Write():
+                data = _bytes_of(args, args.path)
+                return await self._files.preview(args.path, lambda now: data)
+            case offered.Edit():
+                return await self._files.preview(args.path, edited(args.path, args.old, args.new, all=args.all))
+            case offered.MultiEdit():
+                return await self._files.preview(args.path, all_edited(args.path, args.edits))
+            case offered.Patch():
+                return await self._files.preview(args.path, lambda now: patched(args.path, args.diff)(now))
+            case offered.Delete():
+                return await self._files.preview(args.path, None)
+            case _:
+                return ""
 
     def _allowed(self, name: str) -> bool:
         return self.spec.tools is None or name in self.spec.tools

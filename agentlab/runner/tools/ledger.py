@@ -76,18 +76,14 @@ class Ledger:
 
         old None: it is not known; `existed` says whether there was something. new None: the file is gone.
         """
-        none = patch.Diff("", 0, 0), None
-        if old is None or max(len(old), len(new or b"")) > _DIFFABLE:
-            return none
-        a, b = plain(old), plain(new or b"")
-        if a is None or b is None:
-            return none
-        difference = patch.make(a if existed else None, b if new is not None else None, name)
-        if not difference.text:
-            return difference, None
-        data = difference.text.encode()
+        made = difference(name, old, new, existed=existed)
+        if made is None:
+            return patch.Diff("", 0, 0), None
+        if not made.text:
+            return made, None
+        data = made.text.encode()
         hash, _ = await self.keep(data)
-        return difference, (hash, len(data))
+        return made, (hash, len(data))
 
     async def artifact(
         self, name: str, data: bytes, kind: str, *, media: str = "text/plain", path: str | None = None
@@ -135,3 +131,13 @@ class Ledger:
         """What had this hash, where anybody still has it."""
         found = self._contents.get(hash)
         return found if found is not None else await self.gate.fetch(hash)
+
+
+def difference(name: str, old: bytes | None, new: bytes | None, *, existed: bool) -> patch.Diff | None:
+    """From old to new, as `Ledger.keep_diff` has them; None for binary or very large content."""
+    if old is None or max(len(old), len(new or b"")) > _DIFFABLE:
+        return None
+    a, b = plain(old), plain(new or b"")
+    if a is None or b is None:
+        return None
+    return patch.make(a if existed else None, b if new is not None else None, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from agentlab.core import policy, risk
@@ -37,8 +37,9 @@ class Permit:
         self._agent = spec.name or gate.owner.rpartition("/")[2].partition("#")[0]
         self._any = bool(spec_rules or home or workspace)
 
-    async def check(self, tool: str, args: Mapping[str, JSON]) -> None:
-        """Return when the call may be done. Raises Refused: a rule or a person is against it, with the reason."""
+    async def check(self, tool: str, args: Mapping[str, JSON], preview: Callable[[], Awaitable[str]]) -> None:
+        """Return when the call may be done. Raises Refused: a rule or a person is against it, with the reason. preview: the
+        difference that it would make, for whoever is asked."""
         if not self._any or tool in FREE:
             return
         await self._check(tool, self.units(tool, args), args)
@@ -74,7 +75,8 @@ class Permit:
         decision, input = self._decide(tool, units, args), dict(args)
         if decision.rule is None or decision.action == "approve":
             return
-        request = Permission(question=_question(tool, units, args), tool=tool, units=units, input=input)
+        diff = None if decision.action == "reject" else await preview() or None
+        request = Permission(question=_question(tool, units, args), tool=tool, units=units, input=input, diff=diff)
         verdict = await self._gate.approve(request, self.workspace)
         if not verdict.allowed:
             raise Refused(

@@ -58,9 +58,9 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
     };
 
     commands.addCommand(CommandIDs.openRun, {
-      label: args => (args.name ? trans.__('Open run %1', line(String(args.name), 60)) : trans.__('Open run…')),
+      label: args => (args.name ? trans.__('Open run %1', line(String(args.name), 60)) : trans.__('Open Run…')),
       caption: trans.__('Show a run: its timeline, what was written, printed and said, at any moment'),
-      icon: agentlabIcon,
+      icon: args => (args.isPalette ? undefined : agentlabIcon),
       execute: async args => {
         const run = typeof args.run_id === 'string' ? args.run_id : await chooseRun(agentlab, trans);
         if (!run) {
@@ -74,9 +74,9 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
       }
     });
     commands.addCommand(CommandIDs.compareRuns, {
-      label: trans.__('Compare two runs'),
+      label: trans.__('Compare Two Runs…'),
       caption: trans.__('Two runs side by side: what they came to and which files they left'),
-      icon: agentlabIcon,
+      icon: args => (args.isPalette ? undefined : agentlabIcon),
       execute: async args => {
         const given = Array.isArray(args.run_ids) ? args.run_ids.map(String) : [];
         const a = given[0] ?? (await chooseRun(agentlab, trans));
@@ -89,7 +89,7 @@ export const consolePlugin: JupyterFrontEndPlugin<void> = {
         return show(id, compared, () => new Panel({ runs: [a, b], gateway: agentlab.gateway, trans }));
       }
     });
-    [CommandIDs.openRun, CommandIDs.compareRuns].forEach(command => palette?.addItem({ command, category: trans.__('Agents') }));
+    [CommandIDs.openRun, CommandIDs.compareRuns].forEach(command => palette?.addItem({ command, category: trans.__('Agents'), args: { isPalette: true } }));
 
     if (restorer) {
       const run = (widget: Widget) => widget.id.replace('agentlab-run-', '');

@@ -44,6 +44,7 @@ export class RunStore {
   change: number | null = null;
   momentProblem: IProblem | null = null;
   private _moment: IMoment | null = null;
+  private _elapsed = 0; // ms: the latest that was now
   private _lastLive: (IMoment & { readonly of: Tables }) | null = null;
   private _believed = true; // whether the rows of the model came as they happened
   private readonly _moments: Moments;
@@ -149,6 +150,24 @@ export class RunStore {
   /** Whether what is shown at the end is so now: it comes as it happens, or nothing comes any more. */
   get isCurrent(): boolean {
     return !['loading', 'lost', 'gone', 'failed'].includes(this.stage.name);
+  }
+
+  /**
+   * How far it has come, ms since it began: its last event, and while agents of it are followed as they go on, now: who waits or works
+   * does so without an event. Where that is not so any more, as far as it was.
+   */
+  get elapsed(): number {
+    const { log } = this;
+    const last = log.length ? log.reached.at(log.length - 1) : 0;
+    if (this.stage.name === 'ended') {
+      return last;
+    }
+    const { model } = this._options;
+    const live = this.cursor === null && this._believes && (model?.view.tables.get('runs')?.get(this.run)?.live ?? 0);
+    if (model && live && log.length) {
+      this._elapsed = Math.max(this._elapsed, log.teller.time(model.now()));
+    }
+    return Math.max(last, this._elapsed);
   }
 
   /** Whether all that there was has come at least once: before that, sums are those of a part. */

@@ -32,7 +32,17 @@ interface IState {
   readonly agents: readonly IAgent[];
 }
 
+/** What goes on without a change of any row. Both as the kernel has them: its clock, not the browser's. */
+interface IClock {
+  /** ms since the epoch. */
+  readonly now: number;
+  /** How long agents have been going, by key. */
+  readonly ages: Readonly<Record<string, string>>;
+}
+
 interface IPicture {
+  /** ms since the epoch at which its time begins. */
+  readonly origin: number;
   readonly lanes: readonly string[];
   readonly texts: readonly string[];
 }
@@ -40,6 +50,7 @@ interface IPicture {
 interface IModel {
   get(name: 'state'): IState;
   /** ms since the epoch: nothing is heard of the agents since; 0: all is as it is shown. */
+  get(name: 'clock'): IClock | null;
   get(name: 'lost'): number;
   get(name: 'picture'): IPicture | null;
   get(name: 'spans'): DataView | null;
@@ -56,10 +67,12 @@ const CSS = `
 .agentlab-fleet-head progress { width: 120px; height: 8px; accent-color: var(--jp-brand-color1, #1976d2); }
 .agentlab-fleet-rows { max-height: 320px; overflow: auto; }
 .agentlab-fleet table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
-.agentlab-fleet :is(th, td) { text-align: left; font-weight: normal; padding: 3px 10px; vertical-align: baseline; overflow-wrap: anywhere;
+.agentlab-fleet :is(th, td) { text-align: left; font-weight: normal; padding: 3px 10px; vertical-align: baseline; overflow-wrap: break-word;
   border-top: 1px solid var(--jp-border-color3, rgba(128,128,128,.25)); background: none; }
 .agentlab-fleet thead th, .agentlab-fleet .agentlab-faint { color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit)); font-size: 12px; }
-.agentlab-fleet tbody th { font-weight: 600; white-space: nowrap; }
+.agentlab-fleet tbody th { font-weight: 600; }
+.agentlab-fleet :is(th, td).agentlab-long { overflow-wrap: anywhere; min-width: 10ch; }
+.agentlab-fleet td.agentlab-short { white-space: nowrap; }
 .agentlab-fleet button.agentlab-stop { font: inherit; font-size: 12px; color: inherit; background: none; cursor: pointer; padding: 1px 8px; border-radius: 3px;
   border: 1px solid var(--jp-border-color1, rgba(128,128,128,.6)); white-space: nowrap; }
 .agentlab-fleet button.agentlab-stop:disabled { opacity: .5; cursor: default; }
@@ -67,6 +80,11 @@ const CSS = `
 .agentlab-fleet-note { padding: 4px 10px 6px; border-top: 1px solid var(--jp-border-color3, rgba(128,128,128,.25)); }
 .agentlab-fleet .agentlab-timeline { border-top: 1px solid var(--jp-border-color2, rgba(128,128,128,.4)); resize: vertical; overflow: hidden; }
 `;
+
+/** Signs that the fonts of browsers have, where the kernel's is one for terminals. */
+const ICONS: Readonly<Record<string, string>> = { waiting: '◔' };
+
+const QUIET = 15_000; // ms without a word of the kernel, which tells the time each second while agents live: it was restarted, or is gone
 
 const LEAST = 120; // px of a timeline
 const MOST = 420;
@@ -115,8 +133,8 @@ class Fleet {
     return this._note;
   }
 
-  /** `lost`: since when nothing is heard, ms; then what may be long over is pale, says of when it is, and offers nothing. */
-  show(state: IState, lost: number): void {
+  /** `lost`: since when nothing is heard, ms; then what may be long over is pale, says of when it is, and offers nothing. `silent`: of the kernel. */
+  show(state: IState, lost: number, silent = false): void {
     const { trans } = this;
     const { agents, ended, total, waiting } = state;
     this._title.textContent = state.title;
@@ -125,8 +143,11 @@ class Fleet {
     this._progress.setAttribute('aria-label', trans.__('agents that have ended'));
     this._progress.hidden = total === 0;
     const counts = waiting ? trans.__('%1 of %2 ended, %3 waiting', ended, total, waiting) : trans.__('%1 of %2 ended', ended, total);
-    const words = lost
-      ? trans.__('%1, as of %2: nothing is heard of them since; that is tried again by itself', counts, new Date(lost).toLocaleTimeString())
+    const when = new Date(lost).toLocaleTimeString();
+    const words = silent
+      ? trans.__('%1, as of %2: the kernel says nothing since; run the cell again when it does', counts, when)
+      : lost
+      ? trans.__('%1, as of %2: nothing is heard of them since; that is tried again by itself', counts, when)
       : counts;
     if (this._said.textContent !== words) {
       this._said.textContent = words; // screen readers say it again only when it is new
@@ -145,11 +166,20 @@ class Fleet {
     agents.forEach((agent, place) => this._line(agent, place, !lost));
   }
 
+  /** Only the ages: what else there is of a row has not changed. */
+  age(ages: Readonly<Record<string, string>>): void {
+    for (const [key, { cells }] of this._rows) {
+      if (ages[key] !== undefined) {
+        cells[6]!.textContent = ages[key];
+      }
+    }
+  }
+
   private _line(agent: IAgent, place: number, able: boolean): void {
     const { trans } = this;
     const known = this._rows.get(agent.key) ?? this._make(agent.key);
     const { row, cells, stop } = known;
-    const texts = [agent.name, agent.kind, `${agent.icon} ${this._state(agent.status)}`, agent.what, agent.holds, agent.usage, agent.time];
+    const texts = [agent.name, agent.kind, `${ICONS[agent.status] ?? agent.icon} ${this._state(agent.status)}`, agent.what, agent.holds, agent.usage, agent.time];
     texts.forEach((text, i) => {
       if (cells[i]!.textContent !== text) {
         cells[i]!.textContent = text;
@@ -181,12 +211,11 @@ class Fleet {
 
   private _make(key: string) {
     const row = document.createElement('tr');
-    const cells: HTMLElement[] = [part(row, 'th')];
+    const cells: HTMLElement[] = [part(row, 'th', 'agentlab-long')];
     cells[0]!.setAttribute('scope', 'row');
     for (let i = 1; i < 7; i++) {
-      cells.push(part(row, 'td', i === 3 || i === 4 ? '' : 'agentlab-faint'));
+      cells.push(part(row, 'td', i === 3 || i === 4 ? 'agentlab-long' : i === 2 ? 'agentlab-short' : 'agentlab-short agentlab-faint'));
     }
-    cells[2]!.className = '';
     const stop = part(part(row, 'td'), 'button', 'agentlab-stop');
     stop.type = 'button';
     const made = { row, cells, stop, asked: '' };
@@ -250,12 +279,22 @@ function made(model: IModel): IShown {
   box.setAttribute('role', 'group');
   const fleet = new Fleet(box, (agent, now) => model.send({ do: now ? 'stop now' : 'stop', agent: agent.key }));
   let timeline: Timeline | null = null;
+  let heard = performance.now();
+  let silent = false;
   const state = () => {
-    const [shown, lost] = [model.get('state'), model.get('lost')];
+    const [shown, told] = [model.get('state'), model.get('lost')];
+    const lost = told || (silent ? (model.get('clock')?.now ?? 0) : 0);
     box.setAttribute('aria-label', shown.title);
     box.classList.toggle('agentlab-lost', Boolean(lost));
-    fleet.show(shown, lost);
+    fleet.show(shown, lost, silent && !told);
   };
+  const listen = setInterval(() => {
+    const quiet = performance.now() - heard > QUIET && Boolean(model.get('clock')) && model.get('state').agents.some(agent => agent.live);
+    if (quiet !== silent) {
+      silent = quiet;
+      state();
+    }
+  }, 1000);
   const picture = () => {
     const [told, spans] = [model.get('picture'), model.get('spans')];
     if (!told || !spans?.byteLength) {
@@ -265,18 +304,33 @@ function made(model: IModel): IShown {
     if (timeline) {
       timeline.setTable(table);
     } else {
-      timeline = new Timeline(table, { order: false, trans: offered() });
+      timeline = new Timeline(table, { order: false, trans: offered(), now: () => (model.get('clock')?.now ?? 0) - (model.get('picture')?.origin ?? Infinity) });
       box.insertBefore(timeline.node, fleet.end);
       timeline.node.style.height = `${Math.min(Math.max(60 + 62 * told.lanes.length, LEAST), MOST)}px`;
     }
   };
-  const changes: [string, () => void][] = [['change:state', state], ['change:lost', state], ['change:spans', picture]];
+  const clock = () => {
+    fleet.age(model.get('clock')?.ages ?? {});
+    timeline?.changed();
+  };
+  const hears = (call: () => void) => () => {
+    heard = performance.now();
+    if (silent) {
+      silent = false;
+      state();
+    }
+    call();
+  };
+  const changes = ([['change:state', state], ['change:lost', state], ['change:spans', picture], ['change:clock', clock]] as const).map(
+    ([name, call]) => [name, hears(call)] as const
+  );
   changes.forEach(([name, call]) => model.on(name, call));
   const mine: IShown = {
     box,
     focused: null,
     dispose: () => {
       changes.forEach(([name, call]) => model.off(name, call));
+      clearInterval(listen);
       timeline?.dispose();
       box.remove();
     }
@@ -289,5 +343,6 @@ function made(model: IModel): IShown {
   });
   state();
   picture();
+  clock();
   return mine;
 }

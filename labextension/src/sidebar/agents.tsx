@@ -2,7 +2,8 @@ import React from 'react';
 
 import { CommandIDs } from '../commands/ids';
 import { agentGroups, type IAgentGroup, type IAgentView, type IWaiting } from '../rows/agents';
-import { amount, money } from '../rows/text';
+import { approvals } from '../rows/approvals';
+import { amount, line, money } from '../rows/text';
 import { census } from '../rows/totals';
 import { StateGlyph } from '../ui/glyphs';
 import { fresh, useHost, useView } from '../ui/host';
@@ -18,6 +19,7 @@ export function Agents(): JSX.Element {
   const all = React.useMemo(() => agentGroups(view.tables, { ended: settings.showEnded }), [view.tables, settings.showEnded]);
   const groups = all.slice(0, MOST);
   const left = all.slice(MOST);
+  const asks = React.useMemo(() => new Map(approvals(view.tables, 0).open.reverse().map(one => [one.agentKey, line(one.question, 240)])), [view.tables]);
   const keys = groups.flatMap(group => group.agents.map(agent => agent.key));
   const { active, onKeyDown, onFocus } = useRoving(keys);
   if (!keys.length) {
@@ -31,7 +33,7 @@ export function Agents(): JSX.Element {
   return (
     <div onKeyDown={onKeyDown} onFocus={onFocus}>
       {groups.map(group => (
-        <Group key={group.runId} group={group} active={active} able={fresh(view)} />
+        <Group key={group.runId} group={group} asks={asks} active={active} able={fresh(view)} />
       ))}
       {left.length > 0 && (
         <div className="jp-agentlab-empty jp-agentlab-faint" tabIndex={0}>
@@ -43,7 +45,7 @@ export function Agents(): JSX.Element {
   );
 }
 
-function Group(props: { group: IAgentGroup; active: string | undefined; able: boolean }): JSX.Element {
+function Group(props: { group: IAgentGroup; asks: ReadonlyMap<string, string>; active: string | undefined; able: boolean }): JSX.Element {
   const { trans, run, has } = useHost();
   const { group } = props;
   return (
@@ -73,17 +75,17 @@ function Group(props: { group: IAgentGroup; active: string | undefined; able: bo
       </thead>
       <tbody>
         {group.agents.map(agent => (
-          <Agent key={agent.key} agent={agent} active={agent.key === props.active} able={props.able} />
+          <Agent key={agent.key} agent={agent} asks={props.asks.get(agent.key) ?? ''} active={agent.key === props.active} able={props.able} />
         ))}
       </tbody>
     </table>
   );
 }
 
-const Agent = React.memo(function Agent(props: { agent: IAgentView; active: boolean; able: boolean }): JSX.Element {
+const Agent = React.memo(function Agent(props: { agent: IAgentView; asks: string; active: boolean; able: boolean }): JSX.Element {
   const { agentlab, trans, run, settings } = useHost();
   const { agent } = props;
-  const detail = agent.waiting ? waitWords(trans, agent.waiting) : agent.detail;
+  const detail = agent.waiting ? waitWords(trans, agent.waiting) : (agent.status === 'blocked' && props.asks) || agent.detail;
   const tabIndex = props.active ? 0 : -1;
   const open = (): void => void run(CommandIDs.openAgent, { agent: agent.key });
   return (

@@ -55,7 +55,7 @@ export function Approvals(): JSX.Element {
               <li key={one.key}>
                 <StateGlyph status={one.status} />
                 <span>
-                  <span className="jp-agentlab-strong">{one.agent}</span> {one.tool || one.question.split('\n')[0]!.slice(0, 80)}
+                  <span className="jp-agentlab-strong">{one.agent}</span> {one.question.split('\n')[0]!.slice(0, 120) || one.tool}
                   <span className="jp-agentlab-faint">
                     {' · '}
                     {[outcome(trans, one), one.by && trans.__('by %1', one.by), one.rule, one.answer].filter(Boolean).join(' · ')}
@@ -113,22 +113,25 @@ const Approval = React.memo(function Approval(props: {
         <StateGlyph status="blocked" />
         <span className="jp-agentlab-strong">{approval.agent}</span>
         <span className="jp-agentlab-faint">{heading(trans, approval)}</span>
-        {approval.kind === 'permission' && approval.risk && <Risk risk={approval.risk} />}
         <span className="jp-agentlab-numbers">
           <Age from={approval.asked} label={trans.__('Asked for')} />
         </span>
       </header>
       <div className="jp-agentlab-question">{approval.question}</div>
-      {approval.risks.length > 0 && (
-        <ul className="jp-agentlab-risks">
-          {approval.risks.map(risk => (
-            <li key={risk}>{risk}</li>
-          ))}
-        </ul>
+      {approval.kind === 'permission' && (approval.risk || approval.risks.length > 0) && (
+        <div className="jp-agentlab-risks">
+          {approval.risk && <Risk risk={approval.risk} />}
+          <ul>
+            {approval.risks.map(risk => (
+              <li key={risk}>{risk}</li>
+            ))}
+          </ul>
+        </div>
       )}
       {approval.units.length > 0 && (
         <div className="jp-agentlab-faint">
-          {trans.__('On')} {approval.units.join(', ')}
+          {trans.__('On')}{' '}
+          {approval.units.map(unit => (approval.locks.length || !isUnit(unit) ? unit : trans.__('%1 (free)', unit))).join(', ')}
         </div>
       )}
       {approval.locks.map(lock => (
@@ -162,6 +165,11 @@ const Approval = React.memo(function Approval(props: {
     </article>
   );
 });
+
+/** What may be locked, and is not only the name of something. */
+function isUnit(text: string): boolean {
+  return /^(file|dir|notebook|proc|port|gpu):/.test(text);
+}
 
 function heading(trans: ReturnType<typeof useHost>['trans'], approval: IApprovalView): string {
   if (approval.kind === 'login') {
@@ -221,6 +229,9 @@ function Permission(props: IForm & { name: string }): JSX.Element {
         />
         <button type="submit" className="jp-agentlab-button jp-mod-warn" disabled={props.busy}>
           {trans.__('Deny')}
+        </button>
+        <button type="button" className="jp-agentlab-button" onClick={() => setDenying(false)}>
+          {trans.__('Back')}
         </button>
       </form>
     );

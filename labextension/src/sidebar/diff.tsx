@@ -29,12 +29,12 @@ export function Diff(props: { hash: string }): JSX.Element {
 /** The lines of a unified diff. */
 export function DiffText(props: { text: string }): JSX.Element {
   const { trans } = useHost();
-  const lines = React.useMemo(() => block(props.text).split('\n'), [props.text]);
+  const lines = React.useMemo(() => diffLines(block(props.text)), [props.text]);
   return (
     <pre className="jp-agentlab-diff" tabIndex={0} aria-label={trans.__('Difference')}>
       {lines.slice(0, LINES).map((one, at) => (
-        <span key={at} className={lineClass(one)}>
-          {one}
+        <span key={at} className={CLASSES[one.kind]}>
+          {one.text}
           {'\n'}
         </span>
       ))}
@@ -43,9 +43,26 @@ export function DiffText(props: { text: string }): JSX.Element {
   );
 }
 
-function lineClass(one: string): string {
-  if (/^(\+\+\+|---|diff |index )/.test(one)) {
-    return 'jp-agentlab-faint';
-  }
-  return one.startsWith('+') ? 'jp-agentlab-added' : one.startsWith('-') ? 'jp-agentlab-removed' : one.startsWith('@@') ? 'jp-agentlab-hunk' : '';
+const CLASSES = { head: 'jp-agentlab-faint', hunk: 'jp-agentlab-hunk', added: 'jp-agentlab-added', removed: 'jp-agentlab-removed', same: '' } as const;
+
+/** The lines, and what each is. Within a hunk `--- x` is no head: it is `-- x` that was removed. */
+export function diffLines(text: string): { text: string; kind: keyof typeof CLASSES }[] {
+  let [olds, news] = [0, 0]; // lines that are left of the hunk
+  return text.split('\n').map(line => {
+    const hunk = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/.exec(line);
+    if (hunk) {
+      [olds, news] = [Number(hunk[1] ?? 1), Number(hunk[2] ?? 1)];
+      return { text: line, kind: 'hunk' };
+    }
+    const within = olds > 0 || news > 0;
+    if (!within && /^(\+\+\+|---|diff |index )/.test(line)) {
+      return { text: line, kind: 'head' };
+    }
+    const [added, removed] = [line.startsWith('+'), line.startsWith('-')];
+    if (within && !line.startsWith('\\')) {
+      olds -= added ? 0 : 1;
+      news -= removed ? 0 : 1;
+    }
+    return { text: line, kind: added ? 'added' : removed ? 'removed' : line.startsWith('@@') ? 'hunk' : 'same' };
+  });
 }

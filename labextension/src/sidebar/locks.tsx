@@ -27,11 +27,10 @@ export function Locks(): JSX.Element {
   return (
     <table className="jp-agentlab-table jp-agentlab-locks" onKeyDown={onKeyDown} onFocus={onFocus}>
       <caption className="jp-agentlab-hidden">{trans.__('Locks and queues')}</caption>
-      <Columns of={['place', 'main', 'lease', 'none']} />
+      <Columns of={['main', 'lease', 'none']} />
       <thead className="jp-agentlab-hidden">
         <tr>
-          <th scope="col">{trans.__('Place')}</th>
-          <th scope="col">{trans.__('Owner')}</th>
+          <th scope="col">{trans.__('Place and owner')}</th>
           <th scope="col">{trans.__('Since and lease')}</th>
           <th scope="col">{trans.__('Actions')}</th>
         </tr>
@@ -40,13 +39,13 @@ export function Locks(): JSX.Element {
         <tbody key={`${unit.root}\0${unit.unit}`}>
           {roots && unit.root !== units[at - 1]?.root && (
             <tr className="jp-agentlab-root">
-              <th scope="rowgroup" colSpan={4}>
-                {unit.root}
+              <th scope="rowgroup" colSpan={3} title={unit.root}>
+                <bdi dir="ltr">{unit.root}</bdi>
               </th>
             </tr>
           )}
           <tr className="jp-agentlab-unit">
-            <th scope="rowgroup" colSpan={4} style={{ paddingInlineStart: 8 + 14 * unit.depth }} title={unit.unit}>
+            <th scope="rowgroup" colSpan={3} style={{ paddingInlineStart: 8 + 14 * unit.depth }} title={unit.unit}>
               <span className="jp-agentlab-faint">{unit.kind}:</span>
               <span className="jp-agentlab-strong">{unit.name}</span>
               {unit.within && <span className="jp-agentlab-hidden">{trans.__('in %1', unit.within)}</span>}
@@ -91,20 +90,22 @@ const Ticket = React.memo(
         data-held={ticket.held}
         tabIndex={tabIndex}
       >
-        <td style={{ paddingInlineStart: 16 + 14 * unit.depth }} className="jp-agentlab-place">
-          {ticket.held ? <Glyph name="lock" className="jp-agentlab-state-lock" /> : <span>{ordinal(ticket.position || 1)}</span>}
-        </td>
-        <td className="jp-agentlab-main">
-          <div className="jp-agentlab-sub">
-            <span className="jp-agentlab-owner" title={ticket.ownerKey}>
-              {ticket.ownerKey.startsWith('user:') && <Glyph name="person" />}
-              {ticket.owner}
-            </span>{' '}
-            <span title={ticket.implicit ? trans.__('Taken by itself, for one call') : trans.__('Claimed')}>
-              {word} · {modeWord(trans, ticket.mode)}
-              {ticket.priority !== 'normal' && ` · ${ticket.priority}`}
+        <td style={{ paddingInlineStart: 16 + 14 * unit.depth }} className="jp-agentlab-main">
+          <div className="jp-agentlab-holder">
+            <span className="jp-agentlab-place">
+              {ticket.held ? <Glyph name="lock" className="jp-agentlab-state-lock" /> : ordinal(ticket.position || 1)}
             </span>
-            {others.length > 0 && <span title={others.join('\n')}>{` · ${trans._n('+%1 unit', '+%1 units', others.length)}`}</span>}
+            <div className="jp-agentlab-sub">
+              <span className="jp-agentlab-owner" title={ticket.ownerKey}>
+                {ticket.ownerKey.startsWith('user:') && <Glyph name="person" />}
+                {ticket.owner}
+              </span>{' '}
+              <span title={ticket.implicit ? trans.__('Taken by itself, for one call') : trans.__('Claimed')}>
+                {word} · {modeWord(trans, ticket.mode)}
+                {ticket.priority !== 'normal' && ` · ${ticket.priority}`}
+              </span>
+              {others.length > 0 && <span title={others.join('\n')}>{` · ${trans._n('+%1 unit', '+%1 units', others.length)}`}</span>}
+            </div>
           </div>
         </td>
         <td className="jp-agentlab-numbers">

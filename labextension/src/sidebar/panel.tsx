@@ -23,7 +23,7 @@ const BADGE = 'agentlab-badge'; // becomes `data-agentlab-badge`
 
 const INSIDE = ['[data-row][tabindex="0"]', '[tabindex="0"], button:not(:disabled), input:not(:disabled)']; // where the keyboard begins
 
-const SIZES = [5, 4, 4, 2, 3]; // of the sections, to each other
+const SIZES = [5, 5, 4, 2, 3]; // of the sections, to each other
 
 /** A React view below the host. */
 export class HostWidget extends ReactWidget {
@@ -71,6 +71,7 @@ export class Section extends HostWidget {
 export class AgentlabPanel extends SidePanel {
   private readonly _sections: { section: Section; label: string; count: (view: IView) => number }[];
   private readonly _banner: HostWidget;
+  private _sizes: readonly number[] = SIZES;
   private _host: IHost;
 
   constructor(host: IHost) {
@@ -106,7 +107,10 @@ export class AgentlabPanel extends SidePanel {
     section('locks', trans.__('Locks and queues'), <Locks />, view => rowsOf(view, 'locks').size);
     section('runtimes', trans.__('Runtimes'), <Runtimes />, view => rowsOf(view, 'runtimes').size);
     section('runs', trans.__('Runs'), <Runs />, () => 0);
-    (this.content as AccordionPanel).setRelativeSizes(SIZES);
+    const content = this.content as AccordionPanel;
+    content.expansionToggled.connect(this._share, this);
+    content.handleMoved.connect(this._dragged, this);
+    this._share();
     this._title();
     host.agentlab.model.changed.connect(this._changed, this);
     this._changed();
@@ -141,6 +145,20 @@ export class AgentlabPanel extends SidePanel {
     const opened = this._sections.filter(({ section }) => section.isVisible);
     const found = INSIDE.flatMap(inside => opened.map(({ section }) => section.node.querySelector<HTMLElement>(inside))).find(Boolean);
     (found ?? this.node.querySelector<HTMLElement>('.lm-AccordionPanel-title[tabindex="0"]'))?.focus();
+  }
+
+  /** The room is shared by the sections that are open. Lumino gives it to the last of them, and not back when others open again. */
+  private _share(): void {
+    (this.content as AccordionPanel).setRelativeSizes(this._sections.map(({ section }, at) => (section.isHidden ? 0 : this._sizes[at]!)));
+  }
+
+  /** What a person drew is how it is shared from now on. */
+  private _dragged(): void {
+    const sizes = (this.content as AccordionPanel).relativeSizes();
+    const open = this._sections.map(({ section }) => !section.isHidden);
+    const sum = (of: readonly number[]): number => of.reduce((all, one, at) => all + (open[at] ? one : 0), 0);
+    const scale = sum(this._sizes) / (sum(sizes) || 1);
+    this._sizes = this._sizes.map((size, at) => (open[at] ? sizes[at]! * scale : size));
   }
 
   dispose(): void {

@@ -128,8 +128,12 @@ function Run(props: { of: IRunView; active: boolean; chosen: boolean; toggle: (k
         </div>
         <div className="jp-agentlab-sub">
           {of.live ? (of.agents?.live ? censusWords(trans, of.agents) : trans._n('%1 live agent', '%1 live agents', of.live)) : statusWord(trans, of.status)}
-          {' · '}
-          <span className="jp-agentlab-whole">{trans.__('%1 events', amount(of.events))}</span>
+          {of.live === 0 && (
+            <>
+              {' · '}
+              <span className="jp-agentlab-whole">{trans.__('%1 events', amount(of.events))}</span>
+            </>
+          )}
           {settings.showUsage && !!of.tokens && (
             <>
               {' · '}

@@ -108,7 +108,7 @@ export class SpawnBody extends ReactWidget {
           this.update();
         }}
         kinds={this._kinds()}
-        runs={runs.map(run => run.name)}
+        runs={runs.map(run => ({ name: run.name, root: run.root ?? '' }))}
         problem={this._problem}
         busy={this._busy}
         trans={trans}

@@ -46,6 +46,18 @@ export function ofKind(draft: IDraft, kind: string): IDraft {
   return { ...draft, kind, boundary };
 }
 
+/** An open run that an agent may join: it works in the folder of that run. */
+export interface IOpenRun {
+  readonly name: string;
+  readonly root: string;
+}
+
+/** The draft for a run of this name: a run has one folder, and so an agent that joins it has that one. */
+export function inRun(draft: IDraft, run: string, open: readonly IOpenRun[]): IDraft {
+  const joined = open.find(one => one.name === run.trim());
+  return { ...draft, run, workdir: joined?.root || draft.workdir };
+}
+
 /** The draft as it is sent: what is empty is left out. */
 export function spawnOf(draft: IDraft): ISpawn {
   const [claims, tools] = [draft.claims, draft.tools].map(text => text.split(/[\s,]+/).filter(Boolean)) as [string[], string[]];

@@ -6,7 +6,7 @@ import type { IKindView } from '../rows/runtimes';
 import { line } from '../rows/text';
 import { Glyph } from '../ui/glyphs';
 import { Advanced } from './advanced';
-import { commanded, ofKind, type IDraft } from './draft';
+import { commanded, inRun, ofKind, type IDraft, type IOpenRun } from './draft';
 import { fields } from './fields';
 
 /** The form. */
@@ -14,7 +14,7 @@ export function SpawnForm(props: {
   draft: IDraft;
   change: (draft: IDraft) => void;
   kinds: readonly IKindView[];
-  runs: readonly string[];
+  runs: readonly IOpenRun[];
   problem: IProblem | null;
   busy: boolean;
   trans: TranslationBundle;
@@ -48,10 +48,10 @@ export function SpawnForm(props: {
       {area('task', trans.__('Task'), hints[draft.kind] ?? trans.__('Add type hints to src/util.py and run the tests'), 5)}
       {text('workdir', trans.__('Folder'), trans.__('an absolute path'))}
       <div className="jp-agentlab-fields">
-        {text('run', trans.__('Run'), trans.__('a new one'), { list: `${id}-runs` })}
+        {text('run', trans.__('Run'), trans.__('a new one'), { list: `${id}-runs`, onChange: event => change(inRun(draft, event.target.value, runs)) })}
         <datalist id={`${id}-runs`}>
           {runs.map(run => (
-            <option key={run} value={run} />
+            <option key={run.name} value={run.name} />
           ))}
         </datalist>
         {text('claims', trans.__('Claims'), 'file:src/a.py dir:docs proc:test')}

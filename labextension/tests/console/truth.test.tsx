@@ -66,6 +66,28 @@ describe('a run that goes on', () => {
     expect([pale(), badge()]).toEqual([false, '● live']);
   });
 
+  it('has come as far as now while its agents live and it is followed, and else as far as it had', async () => {
+    const { store, model, gateway, settle } = await following();
+    const live = { ...ROWS, runs: { r1: { run_id: 'r1', status: 'open', live: 1 } } };
+    const begun = store.log.events[0]!.ts;
+    const last = store.elapsed;
+    expect(last).toBe(store.log.reached.at(store.log.length - 1));
+    let now = begun + 60e9;
+    model.now = () => now;
+    expect(store.elapsed).toBe(last); // nobody lives in it
+    await settle(() => model.show(full(2, live)));
+    expect(store.elapsed).toBe(60_000);
+    await settle(() => store.setCursor(2));
+    now += 60e9;
+    expect(store.elapsed).toBe(60_000); // somebody looks at what was
+    await settle(() => store.setCursor(null));
+    expect(store.elapsed).toBe(120_000);
+    gateway.mood = 'away';
+    await settle(() => gateway.last.cut());
+    now += 60e9;
+    expect(store.elapsed).toBe(120_000);
+  });
+
   it('is pale as soon as the model has lost the plane, and the stream is doubted', async () => {
     const { say, model, gateway, settle } = await following();
     await say('state');

@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import widget from '../../src/notebook/fleet';
 import { unpack } from '../../src/timeline/spans';
+import { Timeline } from '../../src/timeline/timeline';
 
 HTMLCanvasElement.prototype.getContext = () => null;
 
@@ -124,6 +125,54 @@ describe('the widget of a fleet', () => {
     model.set('lost', 0);
     expect(el.querySelector('[aria-live]')!.textContent).toBe('0 of 1 ended');
     expect([button.hidden, el.querySelector('.agentlab-lost')]).toEqual([false, null]);
+  });
+
+  it('has ages and open spans that grow with the clock of the kernel, without a change of any row', () => {
+    const model = new Model({ state: state(agent('ann', { time: '1.0 s' }), agent('bob', { time: '2.0 s', live: false, status: 'done' })), picture: null, spans: null });
+    const { el, undo } = shown(model);
+    const ages = () => [...el.querySelectorAll('tbody tr')].map(row => row.querySelectorAll('td')[5]!.textContent);
+    expect(ages()).toEqual(['1.0 s', '2.0 s']);
+    model.set('picture', { lanes: ['a', 'b'], texts: ['', 'python', 'file:x'], origin: 1_700_000_000_000 });
+    model.set('spans', packed());
+    const drawn: number[] = [];
+    const changed = vi.spyOn(Timeline.prototype, 'changed').mockImplementation(function (this: Timeline) {
+      drawn.push((this as unknown as { _now(): number })._now());
+    });
+    model.set('clock', { now: 1_700_000_090_000, ages: { 'r/ann': '1 min 30 s' } });
+    changed.mockRestore();
+    expect(ages()).toEqual(['1 min 30 s', '2.0 s']);
+    expect(drawn).toEqual([90_000]);
+    undo();
+  });
+
+  it('says of when it is when its kernel is gone without a word, and comes back with it', () => {
+    vi.useFakeTimers();
+    const told = new Date(2026, 0, 2, 3, 4, 5);
+    const model = new Model({ state: state(agent('ann')), picture: null, spans: null, lost: 0, clock: { now: told.getTime(), ages: {} } });
+    const { el, undo } = shown(model);
+    const said = () => el.querySelector('[aria-live]')!.textContent;
+    const pale = () => [el.querySelector('.agentlab-lost') !== null, el.querySelector<HTMLButtonElement>('button.agentlab-stop')!.hidden];
+    for (let second = 0; second < 30; second++) {
+      vi.advanceTimersByTime(1000);
+      model.set('clock', { now: told.getTime(), ages: {} });
+    }
+    expect([said(), pale()]).toEqual(['0 of 1 ended', [false, false]]);
+    vi.advanceTimersByTime(20_000);
+    expect([said(), pale()]).toEqual([expect.stringContaining(`as of ${told.toLocaleTimeString()}: the kernel says nothing`), [true, true]]);
+    model.set('clock', { now: told.getTime() + 60_000, ages: {} });
+    expect([said(), pale()]).toEqual(['0 of 1 ended', [false, false]]);
+    model.set('state', state(agent('ann', { live: false, status: 'done' })));
+    vi.advanceTimersByTime(60_000);
+    expect(said()).toBe('1 of 1 ended'); // nobody lives: the kernel has nothing to say
+    undo();
+    expect(vi.getTimerCount()).toBe(0);
+    vi.useRealTimers();
+  });
+
+  it('breaks no word of a narrow column, whatever stands beside it', () => {
+    const { el } = shown(new Model({ state: state(agent('x'.repeat(60), { what: 'y'.repeat(200) })), picture: null, spans: null }));
+    const breaks = [...el.querySelectorAll('tbody :is(th, td)')].map(cell => cell.classList.contains('agentlab-long'));
+    expect(breaks).toEqual([true, false, false, true, true, false, false, false]);
   });
 
   it('counts all agents, and says how many are not listed', () => {

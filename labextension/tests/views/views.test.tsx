@@ -4,6 +4,7 @@ import { expect, test, vi } from 'vitest';
 
 import { Agents } from '../../src/sidebar/agents';
 import { Announcer } from '../../src/sidebar/announcer';
+import { diffLines } from '../../src/sidebar/diff';
 import { Approvals } from '../../src/sidebar/approvals';
 import { LinkBanner } from '../../src/sidebar/link';
 import { Locks } from '../../src/sidebar/locks';
@@ -11,7 +12,7 @@ import { Runs } from '../../src/sidebar/runs';
 import { Runtimes } from '../../src/sidebar/runtimes';
 import { StatusItem } from '../../src/status/item';
 import { SpawnBody } from '../../src/spawn/dialog';
-import { EMPTY, missing, ofKind, spawnOf } from '../../src/spawn/draft';
+import { EMPTY, inRun, missing, ofKind, spawnOf } from '../../src/spawn/draft';
 import { releaseText } from '../../src/commands/release';
 import { agent, delta } from '../fakes';
 import { NOW, change, shown, stage } from '../host';
@@ -130,6 +131,65 @@ test('allowing and denying are sent as they were pressed, with scope and reason'
     { status: 'approved', scope: 'session' },
     { status: 'denied', answer: 'too risky' }
   ]);
+});
+
+test('a denial that is thought over again goes back to where it came from, and nothing was said', () => {
+  const on = stage({ approvals: { q: question('q') } });
+  shown(on, <Approvals />);
+  fireEvent.click(screen.getByRole('button', { name: 'Deny…' }));
+  expect(screen.queryByRole('button', { name: 'Allow once' })).toBeNull();
+  fireEvent.click(screen.getByRole('button', { name: 'Back' }));
+  expect(screen.getByRole('button', { name: 'Allow once' })).toBeTruthy();
+  expect(on.gateway.asked).toEqual([]);
+});
+
+test('what nobody holds is said to be free, and of a past answer what it was about', () => {
+  const free = question('q', { units: ['file:a.py', 'fs/write'] });
+  const past = question('p', { status: 'approved', scope: 'session', by: 'eve', question: 'May it run git push?', answered: NOW });
+  const on = stage({ approvals: { q: free, p: past } });
+  const { container } = shown(on, <Approvals />);
+  expect(container.textContent).toContain('On file:a.py (free), fs/write');
+  expect(container.querySelector('.jp-agentlab-past li')!.textContent).toBe('ann May it run git push? · allowed for the session · by eve');
+  const held = { ...free, locks: [{ unit: 'file:a.py', owner: 'r1/bob', mode: 'X', waits: false }] };
+  change(on, delta(2, { approvals: { q: held } }));
+  expect(container.textContent).not.toContain('(free)');
+  expect(container.textContent).toContain('file:a.py is held by bob');
+});
+
+test('an agent that asks says what', () => {
+  const on = stage({ agents: { 'r1/ann': agent('ann', { status: 'blocked', doing: 'run' }) }, approvals: { b: question('b', { question: 'And this?', asked: NOW }), a: question('a') } });
+  const { container } = shown(on, <Agents />);
+  const said = () => container.querySelector('.jp-agentlab-sub')!.textContent;
+  expect(said()).toBe('asks · May I?');
+  change(on, delta(2, { approvals: { a: question('a', { status: 'approved' }) } }));
+  expect(said()).toBe('asks · And this?');
+  change(on, delta(3, { approvals: { b: null }, agents: { 'r1/ann': agent('ann', { doing: 'run' }) } }));
+  expect(said()).toBe('running · run');
+});
+
+test('a removed line that looks like the head of a difference is a removed line', () => {
+  const text = ['--- a/q.sql', '+++ b/q.sql', '@@ -1,3 +1,3 @@', ' select 1;', '--- drop it', '-++ old', '+++ new', '+-- keep it', '\\ No newline at end of file', '--- a/r', '+++ b/r', '@@ -1 +0,0 @@', '-x'].join('\n');
+  expect(diffLines(text).map(one => one.kind)).toEqual([
+    'head', 'head', 'hunk', 'same', 'removed', 'removed', 'added', 'added', 'same', 'head', 'head', 'hunk', 'removed'
+  ]);
+  expect(diffLines('--- change x\n-gone\n+come').map(one => one.kind)).toEqual(['head', 'removed', 'added']);
+});
+
+test('an agent that joins a run works in the folder of that run', () => {
+  const open = [{ name: 'refactor', root: '/w/shop' }];
+  const draft = { ...EMPTY, workdir: '/w' };
+  expect(inRun(draft, 'refactor', open)).toMatchObject({ run: 'refactor', workdir: '/w/shop' });
+  expect(inRun(draft, 'another', open)).toMatchObject({ run: 'another', workdir: '/w' });
+});
+
+test('how many events a run has is said when it is over: while it goes on that is old at once', () => {
+  const run = { run_id: 'r1', name: 'story', status: 'open', seq: 7, live: 1, started: NOW };
+  const on = stage({ runs: { r1: run }, agents: { 'r1/ann': agent('ann') } });
+  on.gateway.answers['GET api/runs?limit=200'] = () => [];
+  const { container } = shown(on, <Runs />);
+  expect(container.textContent).not.toContain('events');
+  change(on, delta(2, { runs: { r1: { ...run, status: 'done', live: 0, seq: 12, ended: NOW } } }));
+  expect(container.textContent).toContain('12 events');
 });
 
 test('who was second in answering is told who was first', async () => {

@@ -89,7 +89,7 @@ function Sums({ consoles, a, b }: { consoles: Consoles; a: ISummary; b: ISummary
   return (
     <table className="jp-agentlab-run-table">
       <caption>{trans.__('What the two runs came to')}</caption>
-      <thead><tr><th scope="col" />{consoles.map(({ store }, i) => <th key={i} scope="col">{'AB'[i]}: {title(store)}</th>)}<th scope="col">B − A</th></tr></thead>
+      <thead><tr><th scope="col" />{consoles.map(({ store }, i) => <th key={i} scope="col" className="jp-agentlab-run-number">{'AB'[i]}: {title(store)}</th>)}<th scope="col" className="jp-agentlab-run-number">B − A</th></tr></thead>
       <tbody>
         {lines.map(([word, of, say]) => (
           <tr key={word}>

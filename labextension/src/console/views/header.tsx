@@ -10,7 +10,6 @@ export function Header(): JSX.Element {
   const { trans, insertCode } = useConsole();
   const store = useStore();
   const { log, stage } = store;
-  const last = log.length ? log.reached.at(log.length - 1) : 0;
   const agents = log.actors.size - 1;
   return (
     <header className="jp-agentlab-console-header">
@@ -18,7 +17,7 @@ export function Header(): JSX.Element {
       <code className="jp-agentlab-run-faint">{store.run}</code>
       <Badge />
       <span className="jp-agentlab-run-faint">
-        {trans._n('%1 event', '%1 events', log.length)} · {trans._n('%1 actor', '%1 actors', Math.max(agents, 0))} · {durationText(last)}
+        {trans._n('%1 event', '%1 events', log.length)} · {trans._n('%1 actor', '%1 actors', Math.max(agents, 0))} · <Elapsed />
       </span>
       <span className="jp-agentlab-run-grow" />
       <button className="jp-agentlab-run-button" onClick={insertCode} disabled={stage.name === 'failed'}
@@ -27,6 +26,17 @@ export function Header(): JSX.Element {
       </button>
     </header>
   );
+}
+
+/** How long it has been going, or went. */
+function Elapsed(): JSX.Element {
+  const { store } = useConsole();
+  const [, again] = React.useReducer((n: number) => n + 1, 0);
+  React.useEffect(() => {
+    const beat = setInterval(() => document.hidden || again(), 1000);
+    return () => clearInterval(beat);
+  }, []);
+  return <>{durationText(store.elapsed)}</>;
 }
 
 /** How far the run has come to this browser, in a word. */

@@ -44,8 +44,8 @@ export function PlanView(): JSX.Element {
           <tbody>
             {touches.slice(0, 500).map(touch => (
               <tr key={`${touch.agent} ${touch.unit}`}>
-                <td>{line(touch.agent, 40)}</td>
-                <td><button className="jp-agentlab-run-link" onClick={() => store.select(touch.seq, true)}>{line(touch.unit, 80)}</button></td>
+                <td className="jp-agentlab-run-long">{line(touch.agent, 40)}</td>
+                <td className="jp-agentlab-run-long"><button className="jp-agentlab-run-link" onClick={() => store.select(touch.seq, true)}>{line(touch.unit, 80)}</button></td>
                 <td>{words[touch.match]}{touch.writes > 1 ? ` (${touch.writes}×)` : ''}</td>
               </tr>
             ))}

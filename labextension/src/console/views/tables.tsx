@@ -34,7 +34,7 @@ export function TasksView(): JSX.Element {
   const branch = (parent: string, level: number): JSX.Element[] =>
     (children.get(parent) ?? []).flatMap(task => [
       <tr key={task.task_id} aria-level={level}>
-        <td style={{ paddingLeft: 8 + (level - 1) * 18 }}>
+        <td className="jp-agentlab-run-long" style={{ paddingLeft: 8 + (level - 1) * 18 }}>
           {level > 1 ? '└ ' : ''}<button className="jp-agentlab-run-link" onClick={() => store.select(seqOf(task.task_id))}>{line(task.goal, 160)}</button>
         </td>
         <td>{task.owner ? line(ownerName(task.owner), 40) : ''}</td>
@@ -86,11 +86,11 @@ function AgentLine({ row }: { row: IAgentRow }): JSX.Element {
   const usage = row.usage ?? {};
   return (
     <tr>
-      <th scope="row">{line(row.name, 60)}</th>
+      <th scope="row" className="jp-agentlab-run-long">{line(row.name, 60)}</th>
       <td>{line(row.kind ?? String(row.spec?.kind ?? ''), 30)}</td>
       <td><Status word={row.status} /></td>
-      <td>{line(waits || row.error || row.doing || row.reason || '', 200)}</td>
-      <td>{line((row.holds ?? []).join(', '), 160)}</td>
+      <td className="jp-agentlab-run-long">{line(waits || row.error || row.doing || row.reason || '', 200)}</td>
+      <td className="jp-agentlab-run-long">{line((row.holds ?? []).join(', '), 160)}</td>
       <td className="jp-agentlab-run-number">{usage.in || usage.out ? `${usage.in ?? 0} / ${usage.out ?? 0}` : ''}</td>
       <td className="jp-agentlab-run-number">{usage.cost ? `$${usage.cost.toFixed(4)}` : ''}</td>
     </tr>
@@ -100,11 +100,11 @@ function AgentLine({ row }: { row: IAgentRow }): JSX.Element {
 function LockLine({ row }: { row: ILockRow }): JSX.Element {
   return (
     <tr>
-      <th scope="row">{line(row.units.join(', '), 160)}</th>
+      <th scope="row" className="jp-agentlab-run-long">{line(row.units.join(', '), 160)}</th>
       <td>{line(row.mode, 10)}</td>
-      <td>{line(ownerName(row.owner), 60)}</td>
+      <td className="jp-agentlab-run-long">{line(ownerName(row.owner), 60)}</td>
       <td><Status word={row.status} />{row.position ? ` ${row.position}.` : ''}</td>
-      <td>{line(names(row.behind), 120)}</td>
+      <td className="jp-agentlab-run-long">{line(names(row.behind), 120)}</td>
     </tr>
   );
 }
@@ -140,10 +140,10 @@ export function ArtifactsView(): JSX.Element {
           <tbody>
             {all.map(event => (
               <tr key={event.seq} className={event.seq === store.selected ? 'jp-mod-current' : ''}>
-                <td><button className="jp-agentlab-run-link" onClick={() => { store.select(event.seq); open(event.name ?? '', text(event.body, 'hash')); }}>{line(event.name ?? '', 80)}</button></td>
+                <td className="jp-agentlab-run-long"><button className="jp-agentlab-run-link" onClick={() => { store.select(event.seq); open(event.name ?? '', text(event.body, 'hash')); }}>{line(event.name ?? '', 80)}</button></td>
                 <td>{line(text(event.body, 'kind'), 20)}</td>
                 <td>{line(event.actor, 40)}</td>
-                <td className="jp-agentlab-run-number">{number(event.body, 'size')}</td>
+                <td className="jp-agentlab-run-number">{number(event.body, 'size').toLocaleString()}</td>
               </tr>
             ))}
           </tbody>

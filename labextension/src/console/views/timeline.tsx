@@ -5,6 +5,8 @@ import { useConsole } from './context';
 
 /** How often a growing picture is laid out and painted anew, ms. */
 const BEAT = 100;
+/** How often what goes on without an event grows, ms. */
+const SECOND = 1000;
 
 /** The timeline of the run in its host: the store tells it, it tells the store. */
 export function TimelineView(): JSX.Element {
@@ -14,6 +16,7 @@ export function TimelineView(): JSX.Element {
     const { log } = store;
     const timeline = new Timeline(log.teller.table, {
       trans,
+      now: () => store.elapsed,
       onSelect: seq => store.select(seq, true),
       onCursor: (at, axis) => store.setCursor(axis === 'order' ? Math.round(at) : log.seqAt(at))
     });
@@ -43,11 +46,19 @@ export function TimelineView(): JSX.Element {
         host.current?.scrollIntoView?.({ block: 'nearest' });
       }
     };
+    let reached = store.elapsed;
+    const beat = setInterval(() => {
+      if (!document.hidden && store.elapsed > reached) {
+        reached = store.elapsed;
+        timeline.changed();
+      }
+    }, SECOND);
     heard();
     const unlisten = store.changed.listen(heard);
     return () => {
       unlisten();
       clearTimeout(timer);
+      clearInterval(beat);
       timeline.dispose();
     };
   }, [store]);

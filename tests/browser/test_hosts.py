@@ -108,8 +108,8 @@ def traits(run: agentlab.Run, widget: FleetWidget) -> dict[str, Any]:
     """What a kernel tells of the widget."""
     spans = fleet.quiet_spans(run)
     assert spans is not None
-    data, lanes, texts, *_ = packed(spans)
-    widget.draw(data, lanes, texts)
+    data, lanes, texts, _, origin = packed(spans)
+    widget.draw(data, lanes, texts, origin)
     return {
         "state": widget.state,
         "lost": widget.lost,

@@ -25,6 +25,23 @@ run
 """
 
 
+def test_a_view_whose_kernel_was_restarted_says_of_when_it_is_and_offers_no_stop(
+    page: Lab, lab: agentlab.Lab, work: Path
+) -> None:
+    asks = [{"ask": "go on?"}]
+    cell = CELL.format(workdir=str(work), ann=asks, bob=asks)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), work / "again.ipynb")
+    page.run_notebook(f"{work.name}/again.ipynb")
+    view = page.page.locator(".jp-OutputArea .agentlab-fleet")
+    view.locator("tr", has_text="bob").get_by_text("asks").wait_for()
+    assert view.locator(".agentlab-stop:visible").count() == 2
+    page.page.evaluate("() => void window.jupyterapp.commands.execute('kernelmenu:restart')")
+    page.page.locator(".jp-Dialog .jp-mod-accept:visible, .jp-Dialog .jp-mod-warn:visible").last.click()
+    view.get_by_text("the kernel says nothing since").wait_for()
+    assert view.locator(".agentlab-stop:visible").count() == 0
+    assert [lab.agent(name).row()["status"] for name in ("ann", "bob")] == ["blocked"] * 2, "nothing is lost by it"
+
+
 def test_a_view_stays_as_it_is_while_its_output_is_brought_up_to_date_and_says_when_it_is_old(
     page: Lab, lab: agentlab.Lab, work: Path
 ) -> None:

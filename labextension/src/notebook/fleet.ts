@@ -287,6 +287,9 @@ function made(model: IModel): IShown {
     box.setAttribute('aria-label', shown.title);
     box.classList.toggle('agentlab-lost', Boolean(lost));
     fleet.show(shown, lost, silent && !told);
+    if (lost) {
+      fleet.age(model.get('clock')?.ages ?? {}); // as of then, and not of the last change
+    }
   };
   const listen = setInterval(() => {
     const quiet = performance.now() - heard > QUIET && Boolean(model.get('clock')) && model.get('state').agents.some(agent => agent.live);

@@ -5,6 +5,7 @@ import { NO_EXTENSION } from '../model/problems';
 import { line } from '../rows/text';
 import { Glyph } from '../ui/glyphs';
 import { useHost, useView } from '../ui/host';
+import { Words } from '../ui/parts';
 
 /** How believable the rows are: nothing where they are live, else what is wrong, since when, and what to do. */
 export function LinkBanner(): JSX.Element {
@@ -24,8 +25,12 @@ export function LinkBanner(): JSX.Element {
       <div className={`jp-agentlab-banner ${none ? 'jp-mod-none' : 'jp-mod-offline'}`}>
         <Glyph name="warning" />
         <div>
-          <div className="jp-agentlab-strong">{line(link.problem.message, 600)}</div>
-          <div>{line(link.problem.next, 600)}</div>
+          <div className="jp-agentlab-strong">
+            <Words text={line(link.problem.message, 600)} />
+          </div>
+          <div>
+            <Words text={line(link.problem.next, 600)} />
+          </div>
           {since && <div>{since}</div>}
           <div className="jp-agentlab-buttons">{again}</div>
         </div>

@@ -101,7 +101,8 @@ const Ticket = React.memo(
                 {ticket.owner}
               </span>{' '}
               <span title={ticket.implicit ? trans.__('Taken by itself, for one call') : trans.__('Claimed')}>
-                {word} · {modeWord(trans, ticket.mode)}
+                <span className={ticket.held ? '' : 'jp-agentlab-hidden'}>{word} · </span>
+                {modeWord(trans, ticket.mode)}
                 {ticket.priority !== 'normal' && ` · ${ticket.priority}`}
               </span>
               {others.length > 0 && <span title={others.join('\n')}>{` · ${trans._n('+%1 unit', '+%1 units', others.length)}`}</span>}

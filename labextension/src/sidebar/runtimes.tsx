@@ -3,7 +3,7 @@ import React from 'react';
 import { runtimes, type ICliView, type IRuntimeView } from '../rows/runtimes';
 import { Glyph } from '../ui/glyphs';
 import { useHost, useView } from '../ui/host';
-import { Age, Empty, useRoving } from '../ui/parts';
+import { Age, Empty, Words, useRoving } from '../ui/parts';
 import { healthWord } from '../ui/words';
 
 /** Places where agents run, and how they are. */
@@ -13,7 +13,7 @@ export function Runtimes(): JSX.Element {
   const all = React.useMemo(() => runtimes(view.tables), [view.tables]);
   const { active, onKeyDown, onFocus } = useRoving(all.map(runtime => runtime.key));
   if (!all.length) {
-    return <Empty title={trans.__('No runtime is known.')}>{trans.__('The plane registers this machine when it starts. If that lasts, `agentlab doctor` says why.')}</Empty>;
+    return <Empty title={trans.__('No runtime is known.')}><Words text={trans.__('The plane registers this machine when it starts. If that lasts, `agentlab doctor` says why.')} /></Empty>;
   }
   return (
     <div onKeyDown={onKeyDown} onFocus={onFocus}>
@@ -89,15 +89,24 @@ const Runtime = React.memo(function Runtime(props: { runtime: IRuntimeView; acti
 function Cli(props: { cli: ICliView }): JSX.Element {
   const { cli } = props;
   return (
-    <tr title={[cli.path, cli.reason].filter(Boolean).join('\n')}>
-      <th scope="row">{cli.name}</th>
-      <td className="jp-agentlab-faint">{cli.version}</td>
-      <td>
-        <span className="jp-agentlab-line">
-          <Glyph name={cli.ok ? 'done' : 'warning'} className={cli.ok ? 'jp-agentlab-state-done' : 'jp-agentlab-state-waiting'} />
-          {cli.verdict}
-        </span>
-      </td>
-    </tr>
+    <>
+      <tr title={[cli.path, cli.reason].filter(Boolean).join('\n')}>
+        <th scope="row">{cli.name}</th>
+        <td className="jp-agentlab-faint">{cli.version}</td>
+        <td>
+          <span className="jp-agentlab-line">
+            <Glyph name={cli.ok ? 'done' : 'warning'} className={cli.ok ? 'jp-agentlab-state-done' : 'jp-agentlab-state-waiting'} />
+            {cli.verdict}
+          </span>
+        </td>
+      </tr>
+      {!cli.ok && cli.reason && (
+        <tr>
+          <td colSpan={3} className="jp-agentlab-why">
+            <Words text={cli.reason} />
+          </td>
+        </tr>
+      )}
+    </>
   );
 }

@@ -12,13 +12,16 @@ export function StatusItem(): JSX.Element {
   const view = useView();
   const { agents, approvals, ill } = totals(view.tables);
   const current = fresh(view);
+  const first = view.link.state === 'connecting' && view.asOf === null; // nothing is wrong yet
   const words = current
     ? [
         censusWords(trans, agents),
         trans._n('%1 approval', '%1 approvals', approvals),
         ...(ill ? [trans._n('%1 runtime is ill', '%1 runtimes are ill', ill)] : [])
       ].join('; ')
-    : trans.__('agentlab is not connected');
+    : first
+      ? trans.__('agentlab is connecting')
+      : trans.__('agentlab is not connected');
   return (
     <button
       type="button"
@@ -36,7 +39,7 @@ export function StatusItem(): JSX.Element {
         </>
       ) : (
         <>
-          <Glyph name="cancelled" /> {trans.__('agents: offline')}
+          <Glyph name={first ? 'queued' : 'cancelled'} /> {first ? trans.__('agents: connecting…') : trans.__('agents: offline')}
         </>
       )}
     </button>

@@ -1,7 +1,7 @@
 import { Layout, orderAxis, spanAt, timeAxis, type IAxis, type Row } from './layout';
 import { perPx, RULER, toAxis, type IScale } from './scale';
 import type { SpanTable } from './spans';
-import { fit, pan, reveal, zoom, type IViewport } from './viewport';
+import { fit, pan, reveal, within, zoom, type IViewport } from './viewport';
 
 /** A place in the log: on either axis. */
 export interface IPlace {
@@ -63,7 +63,7 @@ export class Sight implements IScale {
     this.cursor = place;
     if (place && !this.fits) {
       const at = this._on(place);
-      this.view = reveal(this.view, at, at);
+      this.view = this._seen(at, at);
     }
   }
 
@@ -101,12 +101,18 @@ export class Sight implements IScale {
   bring(index: number): Row | undefined {
     const row = index < 0 ? undefined : this.layout.rowOf(index);
     if (row) {
-      const view = reveal(this.view, this.axis.start(index), Math.min(this.axis.end(index), this.axis.last()));
+      const view = this._seen(this.axis.start(index), Math.min(this.axis.end(index), this.axis.last()));
       if (view !== this.view) {
         this.look(view);
       }
     }
     return row;
+  }
+
+  /** What is seen, so that a part of the axis is; the same where it is already. */
+  private _seen(from: number, to: number): IViewport {
+    const view = reveal(this.view, from, to);
+    return view === this.view ? view : within(view, this.whole);
   }
 
   get now(): number {

@@ -41,6 +41,13 @@ export function reveal(view: IViewport, from: number, to: number): IViewport {
   return { from: middle - length / 2, to: middle + length / 2 };
 }
 
+/** Moved so that it shows nothing but what there is, where that is longer; else all of it. */
+export function within(view: IViewport, whole: IViewport): IViewport {
+  const length = view.to - view.from;
+  const from = Math.max(whole.from, Math.min(view.from, whole.to - length));
+  return { from, to: from + length };
+}
+
 /** Something of the whole stays in sight. */
 function clamp(view: IViewport, whole: IViewport): IViewport {
   const length = view.to - view.from;

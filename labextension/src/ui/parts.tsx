@@ -73,6 +73,12 @@ export function Left(props: { to: number }): JSX.Element {
   return <>{shortSpan((props.to - timeOf(host)) / 1e9)}</>;
 }
 
+/** A text in which commands stand between backquotes, as the plane and the CLI write them. */
+export function Words(props: { text: string }): JSX.Element {
+  const parts = props.text.split('`');
+  return <>{parts.length % 2 ? parts.map((part, at) => (at % 2 ? <code key={at}>{part}</code> : part)) : props.text}</>;
+}
+
 /** What is wrong, and what to do. */
 export function Problem(props: { problem: IProblem | null; onClose?: () => void }): JSX.Element | null {
   const { trans } = useHost();
@@ -84,8 +90,14 @@ export function Problem(props: { problem: IProblem | null; onClose?: () => void 
     <div className="jp-agentlab-problem" role="alert">
       <Glyph name="warning" />
       <div>
-        <div>{line(problem.message, 1000)}</div>
-        {problem.next && <div className="jp-agentlab-faint">{line(problem.next, 1000)}</div>}
+        <div>
+          <Words text={line(problem.message, 1000)} />
+        </div>
+        {problem.next && (
+          <div className="jp-agentlab-faint">
+            <Words text={line(problem.next, 1000)} />
+          </div>
+        )}
       </div>
       {props.onClose && <IconButton glyph="failed" label={trans.__('Dismiss')} onClick={props.onClose} />}
     </div>

@@ -148,17 +148,18 @@ describe('the widget of a fleet', () => {
   it('says of when it is when its kernel is gone without a word, and comes back with it', () => {
     vi.useFakeTimers();
     const told = new Date(2026, 0, 2, 3, 4, 5);
-    const model = new Model({ state: state(agent('ann')), picture: null, spans: null, lost: 0, clock: { now: told.getTime(), ages: {} } });
+    const model = new Model({ state: state(agent('ann')), picture: null, spans: null, lost: 0, clock: { now: told.getTime(), ages: { 'r/ann': '9 s' } } });
     const { el, undo } = shown(model);
     const said = () => el.querySelector('[aria-live]')!.textContent;
     const pale = () => [el.querySelector('.agentlab-lost') !== null, el.querySelector<HTMLButtonElement>('button.agentlab-stop')!.hidden];
     for (let second = 0; second < 30; second++) {
       vi.advanceTimersByTime(1000);
-      model.set('clock', { now: told.getTime(), ages: {} });
+      model.set('clock', { now: told.getTime(), ages: { 'r/ann': '9 s' } });
     }
     expect([said(), pale()]).toEqual(['0 of 1 ended', [false, false]]);
     vi.advanceTimersByTime(20_000);
     expect([said(), pale()]).toEqual([expect.stringContaining(`as of ${told.toLocaleTimeString()}: the kernel says nothing`), [true, true]]);
+    expect(el.querySelector('tbody tr')!.textContent).toContain('9 s');
     model.set('clock', { now: told.getTime() + 60_000, ages: {} });
     expect([said(), pale()]).toEqual(['0 of 1 ended', [false, false]]);
     model.set('state', state(agent('ann', { live: false, status: 'done' })));

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Teller, type IEvent } from '../../src/timeline';
 import { laneOrder, Layout, orderAxis, spanAt, timeAxis, Track, visible } from '../../src/timeline/layout';
 import { Kind, SpanTable } from '../../src/timeline/spans';
-import { fit, pan, reveal, ticks, timeText, zoom } from '../../src/timeline/viewport';
+import { fit, pan, reveal, ticks, timeText, within, zoom } from '../../src/timeline/viewport';
 import { Pen, random, run } from './runs';
 
 function laid(events: readonly IEvent[], batch = Infinity): Layout {
@@ -128,6 +128,10 @@ describe('the viewport', () => {
   it('moves only where something is out of sight', () => {
     const view = { from: 100, to: 200 };
     expect(reveal(view, 120, 130)).toBe(view);
+    const whole = { from: -10, to: 1020 };
+    expect(within(reveal({ from: 500, to: 600 }, 5, 5), whole)).toEqual({ from: -10, to: 90 }); // and not half of nothing
+    expect(within(reveal({ from: 500, to: 600 }, 1015, 1015), whole)).toEqual({ from: 920, to: 1020 });
+    expect(within({ from: -5000, to: 5000 }, whole)).toEqual({ from: -10, to: 9990 });
     const moved = reveal(view, 500, 510);
     expect(moved.from).toBeLessThan(500);
     expect(moved.to).toBeGreaterThan(510);

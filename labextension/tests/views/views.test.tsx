@@ -334,6 +334,24 @@ test('the status bar counts, and leads to the questions where there are some', (
   expect(screen.getByRole('button', { name: /not connected/ }).textContent).not.toContain('1');
 });
 
+test('what is connecting for the first time is not said to be offline', () => {
+  const on = stage();
+  on.model.view = { ...on.model.view, link: { state: 'connecting' }, asOf: null };
+  const { container } = shown(on, <StatusItem />);
+  expect(container.textContent).toContain('connecting');
+  on.model.view = { ...on.model.view, asOf: NOW / 1e6 };
+  change(on, delta(2, {}), { state: 'connecting' });
+  expect(container.textContent).toContain('offline');
+});
+
+test('why a program will not do stands below it, its command set apart', () => {
+  const clis = [{ name: 'gemini', verdict: 'unknown version', reason: 'Reinstall it: `npm install -g x`.' }, { name: 'codex', verdict: 'ok', version: '1', reason: 'nothing' }];
+  const { container } = shown(stage({ runtimes: { l: { runtime_id: 'l', name: 'box', kind: 'local', health: 'online', slots: 4, used: 1, clis } } }), <Runtimes />);
+  const why = [...container.querySelectorAll('.jp-agentlab-why')];
+  expect(why.map(one => one.textContent)).toEqual(['Reinstall it: npm install -g x.']);
+  expect(why[0]!.querySelector('code')!.textContent).toBe('npm install -g x');
+});
+
 test('changes that matter are read aloud, once, and not those before one looked', () => {
   vi.useFakeTimers();
   try {

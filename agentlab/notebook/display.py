@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KEPT = 1000  # lines of a followed log that stay on the screen
 RENEW = 10.0  # s between two pictures of something that goes on, in the output of its cell
+BEAT = 1.0  # s between two looks at the clock while agents live: who waits does so without a change of any row
 SHARE = 5.0  # what takes long is done at most a fifth of the time
 
 
@@ -138,6 +139,8 @@ class AgentView:
         self._widget: AgentWidget = AgentWidget(handle, row, asked)
         self._seen: tuple[Row | None, list[Row]] = (row, asked)
         self._unwatch: Callable[[], None] = lambda: None
+        self._lost: float | None = None
+        self._beats: asyncio.Task[None] | None = None
         self._display.show({**(self._drawn() or {}), **self._widget.mimes()})
         self._still = Still(self._display, self._drawn, self._widget.mimes())
 
@@ -145,7 +148,10 @@ class AgentView:
         key = self._handle.key
 
         def changed(tables: Tables, lost: float | None) -> None:
+            self._lost = lost
             self._widget.believe(lost)
+            if self._beats is None:
+                self._beats = asyncio.get_running_loop().create_task(self._beat(), name="agentlab-clock")
             if lost is not None:
                 return
             row, asked = tables.get("agents", {}).get(key), open_of(tables, key)
@@ -160,12 +166,22 @@ class AgentView:
 
         self._unwatch = self._handle._lab._feed.watch(changed)
 
+    async def _beat(self) -> None:
+        """Its age goes on without a change of its row, as long as that is what is so."""
+        while not self._handle._lab.closed:
+            row, _ = self._seen
+            if self._lost is None and row is not None:
+                self._widget.tick(row)
+            await asyncio.sleep(BEAT)
+
     def _drawn(self) -> dict[str, Any] | None:
         row, asked = self._seen
         return None if row is None else static_bundle(row, asked, note=fleet.as_of(time.time()))
 
     def finish(self, row: Row) -> None:
         self._unwatch()
+        if self._beats is not None:
+            self._beats.cancel()
         self._still.end(static_bundle(row))
         self._widget.close()
 

@@ -24,7 +24,7 @@ from agentlab.client.rows import Row, Tables, age_text, is_live
 from agentlab.client.text import line
 from agentlab.errors import AgentlabError
 
-from .display import SHARE, Display, Still
+from .display import BEAT, SHARE, Display, Still
 from .widget import VIEW
 
 _log = logging.getLogger("agentlab.notebook")
@@ -41,7 +41,6 @@ NOTE = (
     "whenever you like."
 )
 PAUSE = 0.25  # s between two pictures of the rows
-BEAT = 1.0  # s between two looks at the clock while agents live: who waits does so without a change of any row
 KEYS = ("name", "kind", "status", "what", "holds", "usage", "time")
 
 

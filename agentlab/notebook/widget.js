@@ -3,6 +3,9 @@
 const WORDS = Symbol.for("agentlab:agent");
 const word = (text) => (globalThis[WORDS] || {})[text] || text;
 
+const QUIET = 15000; // ms without a word of the kernel, which tells the time each second: it was restarted, or is gone
+const ICONS = { waiting: "◔" }; // a sign that the fonts of browsers have, where the kernel's is one for terminals
+
 function part(parent, tag, style) {
   const node = document.createElement(tag);
   node.style.cssText = style || "";
@@ -34,6 +37,8 @@ function made(model) {
   const gone = part(box, "div", "flex-basis:100%");
   gone.setAttribute("role", "status");
   let drawn = null;
+  let heard = performance.now();
+  let silent = false;
 
   // Made anew only for another question: a button must not vanish under the pointer because a second has passed.
   function ask(question) {
@@ -73,7 +78,7 @@ function made(model) {
     box.setAttribute("aria-label", word("agent %1").replace("%1", () => state.name));
     name.textContent = state.name;
     kind.textContent = state.kind;
-    status.textContent = `${state.icon} ${word(state.status)}`;
+    status.textContent = `${ICONS[state.status] || state.icon} ${word(state.status)}`;
     what.textContent = state.what;
     bounds.textContent = state.bounds;
     usage.textContent = state.usage;
@@ -87,32 +92,54 @@ function made(model) {
 
   // What is shown may be long over: it is said of when it is, and nothing is offered.
   function believe() {
-    const lost = model.get("lost");
-    gone.textContent = lost
-      ? word("as of %1: nothing is heard of it since; that is tried again by itself").replace("%1", new Date(lost).toLocaleTimeString())
-      : "";
+    const told = model.get("lost");
+    const lost = told || (silent ? model.get("clock").now : 0);
+    const why = told
+      ? word("as of %1: nothing is heard of it since; that is tried again by itself")
+      : word("as of %1: the kernel says nothing since; run the cell again when it does");
+    gone.textContent = lost ? why.replace("%1", new Date(lost).toLocaleTimeString()) : "";
     for (const each of [name, kind, status, what, usage, time, asked]) each.style.opacity = lost ? "0.55" : "";
     stop.hidden = Boolean(lost);
     asked.inert = Boolean(lost);
   }
+
+  function age() {
+    const clock = model.get("clock");
+    if (clock) time.textContent = clock.age;
+  }
+
+  const listen = setInterval(() => {
+    const quiet = performance.now() - heard > QUIET && Boolean(model.get("clock"));
+    if (quiet !== silent) {
+      silent = quiet;
+      believe();
+    }
+  }, 1000);
+  const hears = (call) => () => {
+    heard = performance.now();
+    if (silent) {
+      silent = false;
+      believe();
+    }
+    call();
+  };
+  const changes = Object.entries({ state: draw, problem: complain, lost: believe, clock: age }).map(([name, call]) => [`change:${name}`, hears(call)]);
 
   const click = () => {
     model.send({ do: model.get("state").stopping ? "stop now" : "stop" });
     stop.disabled = true;
   };
   stop.addEventListener("click", click);
-  model.on("change:state", draw);
-  model.on("change:problem", complain);
-  model.on("change:lost", believe);
+  for (const [name, call] of changes) model.on(name, call);
   draw();
   complain();
+  age();
   const mine = {
     box,
     focused: null,
     dispose() {
-      model.off("change:state", draw);
-      model.off("change:problem", complain);
-      model.off("change:lost", believe);
+      for (const [name, call] of changes) model.off(name, call);
+      clearInterval(listen);
       box.remove();
     },
   };

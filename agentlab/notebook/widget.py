@@ -3,6 +3,7 @@ markup."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ class AgentWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     problem = traitlets.Unicode("").tag(sync=True)
 
+    clock = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    """What goes on without a change of its row: now (ms since the epoch), and how long it has been going."""
+
     lost = traitlets.Float(0.0).tag(sync=True)
     """ms since the epoch: nothing is heard of it since; 0: all is as it is shown."""
 
@@ -40,6 +44,9 @@ class AgentWidget(anywidget.AnyWidget):  # type: ignore[misc]
     def take(self, row: Row, asked: Sequence[Row] = ()) -> None:
         if (state := shown(row, asked)) != self.state:
             self.state = state
+
+    def tick(self, row: Row) -> None:
+        self.clock = {"now": time.time() * 1000, "age": age_text(row)}
 
     def believe(self, lost: float | None) -> None:
         """lost: s since the epoch, as the feed says it."""

@@ -167,21 +167,23 @@ def test_what_goes_on_without_a_change_is_kept_too_and_its_clock_goes_on(
     spawned = f"h = lab.spawn('script', name='a', steps={SAY}, workdir={str(tmp_path)!r})"
     kernel.run(f"lab = agentlab.connect()\n{spawned}")
     puppet = stage.puppet(next(iter(stage.plane.engine.state.agents)))
-    (shown,) = of(kernel.run("lab"), "display_data")
-    model = shown["data"][WIDGET]["model_id"]
-    seen: dict[str, list] = {"clock": [], "update": []}
+    one, whole = (each["data"][WIDGET]["model_id"] for each in of(kernel.run("display(h, lab)"), "display_data"))
+    seen: dict[str, list] = {"clock": [], "update": [], "one": []}
 
     def both(message: dict) -> bool:
-        if (clock := trait("clock", message, model)) is not None:
+        if (clock := trait("clock", message, whole)) is not None:
             seen["clock"].append(clock)
+        if (clock := trait("clock", message, one)) is not None:
+            seen["one"].append(clock)
         if message["msg_type"] == "update_display_data" and WIDGET in message["content"]["data"]:
             seen["update"].append(message)
-        return len(seen["clock"]) >= 2 and bool(seen["update"])
+        return min(map(len, (seen["clock"], seen["one"]))) >= 2 and bool(seen["update"])
 
     kernel.until(both)  # no row changes meanwhile
     first, second = seen["clock"][:2]
     assert first["now"] < second["now"]
     assert list(second["ages"]) == [puppet.agent] and second["ages"] != first["ages"]
+    assert len({each["age"] for each in seen["one"]}) > 1
     puppet.finishes()
 
 

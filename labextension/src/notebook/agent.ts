@@ -23,6 +23,10 @@ export function agentWords(trans: ITrans): Readonly<Record<string, string>> {
     'as of %1: nothing is heard of it since; that is tried again by itself': trans.__(
       'as of %1: nothing is heard of it since; that is tried again by itself',
       '%1'
+    ),
+    'as of %1: the kernel says nothing since; run the cell again when it does': trans.__(
+      'as of %1: the kernel says nothing since; run the cell again when it does',
+      '%1'
     )
   };
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 
 // @ts-expect-error: plain JavaScript, as anywidget loads it
 import widget from '../../../agentlab/notebook/widget.js';
@@ -42,6 +42,27 @@ test('the view of an agent says of when it is while nothing is heard, and offers
   expect([stop.hidden, el.textContent]).toEqual([true, expect.stringContaining(`as of ${lost.toLocaleTimeString()}`)]);
   told.set('lost', 0);
   expect([stop.hidden, el.textContent]).toEqual([false, expect.not.stringContaining('as of')]);
+});
+
+test('the view of an agent grows older with the clock of its kernel, and says of when it is when that is gone', () => {
+  vi.useFakeTimers();
+  const now = new Date(2026, 0, 2, 3, 4, 5);
+  const told = model({ state: { ...STATE, status: 'waiting', icon: '⧗', time: '1.0 s' }, problem: '', lost: 0, clock: null });
+  const el = place();
+  const undo = widget().render({ model: told, el });
+  const stop = el.querySelector('button')!;
+  expect(el.textContent).toMatch(/◔ waiting.*1\.0 s/);
+  told.set('clock', { now: now.getTime(), age: '9.0 s' });
+  expect(el.textContent).toContain('9.0 s');
+  vi.advanceTimersByTime(12_000);
+  expect(stop.hidden).toBe(false);
+  vi.advanceTimersByTime(12_000);
+  expect([stop.hidden, el.textContent]).toEqual([true, expect.stringContaining(`as of ${now.toLocaleTimeString()}: the kernel says nothing`)]);
+  told.set('clock', { now: now.getTime() + 60_000, age: '1 min 09 s' });
+  expect([stop.hidden, el.textContent]).toEqual([false, expect.not.stringContaining('as of')]);
+  undo();
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
 });
 
 test('an output that is rendered again shows the same view, with its focus', () => {

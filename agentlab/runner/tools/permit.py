@@ -42,7 +42,7 @@ class Permit:
         difference that it would make, for whoever is asked."""
         if not self._any or tool in FREE:
             return
-        await self._check(tool, self.units(tool, args), args)
+        await self._check(tool, self.units(tool, args), args, preview)
 
     async def check_search(self, args: Mapping[str, JSON], *, folder: bool) -> Callable[[str], Rule | None] | None:
         """A search reads, so what is said of `read` as such counts for it, and is asked once. In a folder, the rules that are about
@@ -71,11 +71,17 @@ class Permit:
         act = Act(agent=self._agent, tool=tool, units=units, input=dict(input), workspace=self._root, risk=level)
         return policy.decide(act, self._layers)
 
-    async def _check(self, tool: str, units: tuple[str, ...], args: Mapping[str, JSON]) -> None:
+    async def _check(
+        self,
+        tool: str,
+        units: tuple[str, ...],
+        args: Mapping[str, JSON],
+        preview: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
         decision, input = self._decide(tool, units, args), dict(args)
         if decision.rule is None or decision.action == "approve":
             return
-        diff = None if decision.action == "reject" else await preview() or None
+        diff = await preview() or None if preview and decision.action != "reject" else None
         request = Permission(question=_question(tool, units, args), tool=tool, units=units, input=input, diff=diff)
         verdict = await self._gate.approve(request, self.workspace)
         if not verdict.allowed:

@@ -42,6 +42,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 VERBS: Final = ("pause", "resume", "stop", "kill", "interrupt")
 
+LARGEST: Final = 21 * 1024 * 1024
+"""Bytes of an agent's definition, and of the messages that wait for it: a runner is told both at once, and what another one
+had been told in the session that it goes on in. All of that is one answer, of 64 MiB at most."""
+
 REPORTED: Final = (
     e.Message, e.ModelCall, e.ModelExchange, e.ToolCall, e.ToolResult, e.FileRead, e.FileWrite, e.FileDelete, e.FileRename,
     e.ProcStart, e.ProcOutput, e.ProcExit, e.Artifact, e.Handoff, e.StateSet, e.Guard, e.Error, e.Raw,
@@ -64,6 +68,11 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
         raise BadRequest(f"claims_policy={spec.claims_policy!r}: choose one of {', '.join(runs.POLICIES)}.")
     for rule in spec.permissions:
         policy.parse(rule)
+    if (size := len(msgspec.msgpack.encode(spec))) > LARGEST:
+        raise BadRequest(
+            f"The definition of this agent, its task included, is of {size:,} bytes, and may be of {LARGEST:,}. Put what is long "
+            "into files of the workspace, and name them in the task."
+        )
     if not 0 < spec.ttl < math.inf:
         raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds, and ends.")
     spec = msgspec.structs.replace(spec, claims=tuple(names.canonical(unit) for unit in spec.claims))
@@ -227,6 +236,12 @@ def send(turn: Turn, c: SendText) -> AnyReply:
         raise Refused(f"Agent {agent.name!r} is being stopped; it takes no more messages.")
     if not c.text.strip():
         raise BadRequest("There is nothing in this message.")
+    waiting = sum(len(mail.text.encode()) for mail in agent.mail)
+    if (size := len(c.text.encode())) + waiting > LARGEST:
+        raise Refused(
+            f"This message is of {size:,} bytes, and {waiting:,} wait for agent {agent.name!r} already: {LARGEST:,} in all. Put "
+            "what is long into a file of the workspace and name it, or send it when the others were taken up."
+        )
     sent = turn.emit(
         agent.run_id, f"user:{c.by}", e.Message(role="user", text=c.text, to=c.agent, rid=c.rid),
         task_id=agent.task_id, status="interrupt" if c.interrupt else None,

@@ -15,6 +15,7 @@ import msgspec
 from . import events as e
 from . import units as names
 from . import usage
+from .brief import brief
 from .commands import Mail
 from .events import Event
 from .locks import LockTable, Nodes, Ticket, describe, nodes_of
@@ -24,6 +25,14 @@ from .units import Chain, chain
 
 Row = dict[str, e.JSON]
 Tables = dict[str, dict[str, Row | None]]
+
+ANSWER = 24 * 1024 * 1024
+"""Characters of an agent's answer that whoever waits for it is told: of a longer one the log has the rest."""
+
+_LONG = {"tasks": ("goal", "input", "output"), "approvals": ("question", "options", "input", "answer")}
+_LONG_OF_AGENTS = ("output", "error", "plan", "plan_units")
+_LONG_OF_SPECS = ("instructions", "options")
+"""What may be of any size in rows, by table."""
 
 PLACES = 4096  # claims of which it is remembered what they need
 
@@ -139,15 +148,22 @@ class State:
     # --- views -------------------------------------------------------------------------------------------------
 
     def row(self, table: str, key: str) -> Row | None:
-        """One row as JSON values, None where there is none (any more)."""
+        """One row as JSON values, None where there is none (any more). What is long is there by its beginning."""
+        if table == "agents":
+            return None if (whole := self.agent_row(key)) is None else _shown_agent(whole)
         if table == "locks":
             ticket = self.locks.tickets.get(int(key))
             return None if ticket is None else self._lock_row(ticket)
-        if table == "agents":
-            agent = self.agents.get(key)
-            return None if agent is None else self._agent_row(agent)
         found = getattr(self, table).get(key)
-        return None if found is None else msgspec.to_builtins(found)
+        if found is None:
+            return None
+        row: Row = msgspec.to_builtins(found)
+        return row | {field: brief(row[field]) for field in _LONG.get(table, ())}
+
+    def agent_row(self, key: str) -> Row | None:
+        """The row of an agent with all of its answer, and all that it is made of but for its task."""
+        agent = self.agents.get(key)
+        return None if agent is None else self._agent_row(agent)
 
     def view(self, run_id: str | None = None) -> dict[str, dict[str, Row]]:
         """All rows (of one run): table -> key -> row."""
@@ -201,6 +217,8 @@ class State:
 
     def _agent_row(self, agent: Agent) -> Row:
         row: Row = msgspec.to_builtins(agent)
+        row["spec"]["task"] = brief(agent.spec.task)
+        row["mail"], row["output"] = brief(row["mail"]), brief(row["output"], ANSWER)
         spec = agent.spec
         waits = self.waits(agent.agent)
         row |= {
@@ -524,3 +542,9 @@ _FOLDS: dict[type, Callable[[State, Event, Any], None]] = {
     e.StateSet: State._state_set,
     e.Approval: State._approval,
 }
+
+
+def _shown_agent(row: Row) -> Row:
+    spec = row["spec"]
+    short = {field: brief(spec[field]) for field in _LONG_OF_SPECS if field in spec}
+    return row | {field: brief(row[field]) for field in _LONG_OF_AGENTS} | {"spec": spec | short}

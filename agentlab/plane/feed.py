@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from agentlab.core.events import Event
 from agentlab.core.state import Row, State, Tables
+from agentlab.errors import BadRequest
 from agentlab.link.frames import encode_body
 from agentlab.link.messages import Delta, Events
 
@@ -24,12 +25,28 @@ from .engine import Engine
 
 log = logging.getLogger(__name__)
 
-PAGE = 500  # events to one push: keeps a frame well under its limit, and other subscribers lively
+PAGE = 500  # events to one push: keeps other subscribers lively
+PUSH = 4 * 1024 * 1024  # bytes of one, unless a single event is larger
 
 _ENCODE: dict[str, Callable[[Delta | Events], bytes]] = {
     "msgpack": encode_body,
     "json": msgspec.json.Encoder().encode,
 }
+
+
+def _pages(events: Sequence[Event], format: str) -> Iterator[tuple[Sequence[Event], bytes]]:
+    """The events in pushes that are not large, one by one if need be: prompts and answers may be of many megabytes."""
+    try:
+        encoded = _ENCODE[format](Events(events=tuple(events)))
+        if len(events) == 1 or len(encoded) <= PUSH:
+            yield events, encoded
+            return
+    except BadRequest:
+        if len(events) == 1:
+            raise
+    middle = len(events) // 2
+    for half in (events[:middle], events[middle:]):
+        yield from _pages(half, format)
 
 
 RESUME = 30.0  # s that a watcher may be away and still be told what it missed, instead of everything
@@ -162,7 +179,7 @@ class Feed:
             return
         self._published = events[-1].id
         by_run: dict[str | None, list[Event]] = {None: events}
-        pages: dict[tuple[str | None, int, str], bytes] = {}
+        pages: dict[tuple[str | None, int, str], list[bytes]] = {}
         for follower in self._followers.values():
             if not follower.live:
                 continue
@@ -178,8 +195,9 @@ class Feed:
             for start in range(known, len(new), PAGE):
                 page = (run_id, start, follower.sink.format)
                 if page not in pages:
-                    pages[page] = _ENCODE[follower.sink.format](Events(events=tuple(new[start : start + PAGE])))
-                follower.sink.push(pages[page])
+                    pages[page] = [data for _, data in _pages(new[start : start + PAGE], follower.sink.format)]
+                for encoded in pages[page]:
+                    follower.sink.push(encoded)
                 follower.cursor = follower.place(new[-1])
 
     def _catch_up(self, follower: Follower) -> None:
@@ -195,13 +213,13 @@ class Feed:
             found = False
             async for batch in self._log(follower):
                 for start in range(0, len(batch), PAGE):
-                    await self._room(follower)
-                    if follower.is_closed():
-                        return
-                    page = batch[start : start + PAGE]
-                    follower.sink.push(_ENCODE[follower.sink.format](Events(events=tuple(page))))
-                    follower.cursor = follower.place(page[-1])
-                    found = True
+                    for page, encoded in _pages(batch[start : start + PAGE], follower.sink.format):
+                        await self._room(follower)
+                        if follower.is_closed():
+                            return
+                        follower.sink.push(encoded)
+                        follower.cursor = follower.place(page[-1])
+                        found = True
             if not found and self._published <= looked:
                 follower.live = True
                 return

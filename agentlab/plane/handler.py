@@ -220,11 +220,11 @@ class PlaneHandler:
 
     async def agent(self, key: str) -> m.View:
         """The row of an agent, from memory or from the log."""
-        row = self.engine.state.row("agents", key)
+        row = self.engine.state.agent_row(key)
         if row is None:
             run_id, _, _ = key.partition("/")
             state = await self.history.state_at(run_id)
-            row = state.row("agents", key)
+            row = state.agent_row(key)
         if row is None:
             raise NotFound(f"There is no agent {key!r}. `%agent ps` lists those there are.", agent=key)
         return m.View(data=self.feed.dress("agents", row))

@@ -339,6 +339,52 @@ def test_every_agent_is_in_the_log_with_all_that_is_needed_to_start_it_again(wor
     assert start.body.spec == spec  # type: ignore[union-attr]
 
 
+# --- what is large -------------------------------------------------------------------------------------------
+
+LONG = "x" * 20_000_000
+
+
+def test_rows_show_long_texts_by_their_beginning(world: World) -> None:
+    key = world.do(spawn(name="a", task=LONG, options={"deep": {"er": ["y" * 10**6]}}), c.Spawned).agent
+    world.do(c.Ready(agent=key, pid=1))
+    world.do(c.SendText(agent=key, text=LONG))
+    world.do(
+        c.Ask(agent=key, approval="q", question=LONG, input={"path": "a.txt", "data": LONG, "rest": list(range(10**5))})
+    )
+    assert len(msgspec.json.encode(world.state.view())) < 10**6
+    world.do(c.Finish(agent=key, status="failed", output={"all": [LONG, LONG]}, error=LONG))
+    shown = world.state.view()
+    assert len(msgspec.json.encode(shown)) < 10**6
+    row = shown["agents"][key]
+    assert row["spec"]["task"].startswith("xxx") and row["spec"]["task"].endswith("x… (20,000,000 characters)")
+    assert row["output"]["all"][0].endswith("x… (20,000,000 characters)")
+    assert shown["approvals"]["q"]["input"]["path"] == "a.txt"
+    assert world.state.agents[key].spec.task == LONG
+
+
+def test_the_row_of_one_agent_has_its_answer_whole_and_all_that_it_is_made_of_but_its_task(world: World) -> None:
+    key = world.do(spawn(name="a", task=LONG[:30_000], instructions=LONG[:30_000]), c.Spawned).agent
+    world.do(c.Finish(agent=key, status="done", output=LONG))
+    row = world.state.agent_row(key)
+    assert row is not None
+    assert (row["output"], row["spec"]["instructions"]) == (LONG, LONG[:30_000])
+    assert row["spec"]["task"].endswith("… (30,000 characters)")
+
+
+def test_a_definition_that_is_too_large_is_refused_with_what_to_do(world: World) -> None:
+    text = world.refused(spawn(name="a", task=LONG + LONG), BadRequest)
+    assert "Put what is long into files of the workspace" in text
+    assert not world.state.agents
+
+
+def test_more_messages_than_a_runner_could_be_told_at_once_are_refused_until_they_are_taken_up(world: World) -> None:
+    key = world.agent("a")
+    sent = world.do(c.SendText(agent=key, text=LONG), c.Created)
+    assert "20,000,000 wait for agent 'a' already" in world.refused(c.SendText(agent=key, text=LONG), Refused)
+    world.do(report(key, StateSet(store="inbox", key=sent.id, after="taken")))
+    world.do(c.SendText(agent=key, text=LONG), c.Created)
+
+
 # --- sessions that are gone on in ------------------------------------------------------------------------------
 
 

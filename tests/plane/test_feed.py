@@ -85,6 +85,17 @@ async def test_a_slow_follower_is_served_from_the_log_and_others_are_not_held_up
     await until(lambda: sink.taken > 0 and all(f.cursor >= start + 500 for f in lab.plane.feed._followers.values()))
 
 
+async def test_followers_get_events_of_many_megabytes_however_many_come_at_once(lab: Lab) -> None:
+    run = await lab.run()
+    agent = await lab.spawn("a")
+    runner = await lab.runner(agent)
+    seq = lab.plane.engine.state.runs[run].seq
+    live = asyncio.create_task(collect(lab.client, m.Follow(run_id=run, since=seq), seq + 5))
+    await asyncio.gather(*(say(runner, agent, n, 1, size=20_000_000) for n in range(1, 6)))
+    assert await live == list(range(seq + 1, seq + 6))
+    assert await collect(lab.client, m.Follow(run_id=run, since=0), seq + 5) == list(range(1, seq + 6))
+
+
 async def test_rows_arrive_as_a_snapshot_and_then_as_what_changed(lab: Lab) -> None:
     rows: dict[str, dict[str, object]] = {}
     watching = lab.client.subscribe(m.Watch())

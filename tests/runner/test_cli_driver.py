@@ -71,7 +71,9 @@ class Desk:
         private = self._lab.home / "private"
         private.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-u", str(self._program)]
-        spec = AgentSpec(kind="cli", boundary="native", options={"command": command, "ready": "^you> $", **options})
+        given = {"command": command, "ready": "^you> $", **options}
+        given = {name: value for name, value in given.items() if value is not None}
+        spec = AgentSpec(kind="cli", boundary="native", options=given)
         context = Context(
             agent=gate.owner, spec=spec, root=self._lab.root, private=private, shared=private, tools=host, gate=gate,
             env=ENV,
@@ -138,6 +140,41 @@ async def test_a_question_of_the_program_is_asked_of_a_person_and_the_answer_typ
     turn = await driver.prompt("ask")
     assert turn.status == "done"
     assert "chosen: y" in turn.output
+
+
+async def test_what_was_answered_is_not_asked_again_though_it_is_still_on_the_screen(desk: Desk) -> None:
+    driver, gate = await desk.started(ready=None)
+    gate.plane.answers += ["y", "n"]
+    turn = await driver.prompt("ask")
+    assert (turn.status, len(gate.plane.answers)) == ("done", 1), "asked once"
+    assert "chosen: y" in turn.output
+    turn = await driver.prompt("echo good day")
+    assert (turn.status, len(gate.plane.answers)) == ("done", 1)
+    assert "it says: good day" in turn.output
+    turn = await driver.prompt("ask")
+    assert (turn.status, len(gate.plane.answers)) == ("done", 0), "the same question, asked anew"
+    assert "chosen: n" in turn.output
+
+
+async def test_what_it_asks_before_its_first_prompt_is_asked_of_a_person(desk: Desk, tmp_path: Path) -> None:
+    login = tmp_path / "login.py"
+    login.write_text(f"print('typed:', repr(input('Enter your API key: ')))\n{PROGRAM}")
+    driver, gate = await desk.started(ready=None, command=[sys.executable, "-u", str(login)])
+    gate.plane.verdicts.append(Verdict(allowed=True, answer="approved", by="ann"))
+    turn = await driver.prompt("echo good day")
+    assert [asked.kind for asked in gate.plane.asked] == ["login"]
+    assert "typed: ''" in str(turn.output), "a prompt is no key"
+    assert "it says: good day" in str(turn.output)
+
+
+async def test_a_denied_login_before_its_first_prompt_ends_the_turn(desk: Desk, tmp_path: Path) -> None:
+    login = tmp_path / "login.py"
+    login.write_text(f"print('typed:', repr(input('Enter your API key: ')))\n{PROGRAM}")
+    driver, gate = await desk.started(ready=None, command=[sys.executable, "-u", str(login)])
+    gate.plane.verdicts.append(Verdict(allowed=False, answer="denied", by="ann", reason="not now"))
+    turn = await driver.prompt("echo good day")
+    assert (turn.status, turn.error) == ("failed", "Its login was denied: not now.")
+    assert "good day" not in str(turn.output)
 
 
 async def test_what_it_writes_without_a_claim_is_undone_when_it_ends(desk: Desk, workspace: Path) -> None:
@@ -235,6 +272,50 @@ async def test_options_that_make_no_sense_are_named(desk: Desk, given: dict[str,
 )
 def test_what_a_screen_shows_is_judged(tail: str, silent: float, look: Look) -> None:
     assert judge(Rules(), tail, silent) is look
+
+
+QUESTION = b"Allow this? (y/n) "
+
+
+@pytest.mark.parametrize(
+    ("then", "asks"),
+    [
+        (b"", True),  # nothing came of the answer
+        (b"y", False),
+        (b"y\r\ndone\r\n> ", False),
+        (b"\r\ndone\r\n> ", False),  # it was read without an echo
+        (b"y\r\ndone\r\n" + QUESTION, True),
+        (b"\x1b[H\x1b[2Jthinking", False),
+    ],
+)
+def test_an_answered_question_is_none_any_more_where_it_stands(then: bytes, asks: bool) -> None:
+    screen = Screen(10, 60)
+    screen.feed(b"hello\r\n" + QUESTION)
+    assert judge(Rules(), screen.tail, 9.0, screen.unanswered) is Look.BLOCKED
+    screen.answer()
+    screen.feed(then)
+    assert (judge(Rules(), screen.tail, 9.0, screen.unanswered) is Look.BLOCKED) == asks
+
+
+def test_a_dialogue_that_is_drawn_again_in_the_same_place_asks_again() -> None:
+    screen = Screen(10, 60)
+    screen.feed(b"hello\r\n" + QUESTION + b"\r\n 1. yes\r\n 2. no")
+    screen.answer()
+    clear = b"\x1b[H\x1b[2J"
+    screen.feed(clear + b"hello\r\n" + QUESTION + b"\r\n 1. yes\r\n 2. no")
+    assert judge(Rules(), screen.tail, 9.0, screen.unanswered) is Look.BLOCKED
+    screen.feed(clear + b"thinking")
+    screen.feed(clear + b"hello\r\n" + QUESTION + b"\r\n 1. always\r\n 2. never")
+    assert judge(Rules(), screen.tail, 9.0, screen.unanswered) is Look.BLOCKED
+
+
+def test_an_answered_question_that_scrolls_away_stays_answered() -> None:
+    screen = Screen(6, 60)
+    screen.feed(b"1\r\n2\r\n3\r\n4\r\n5\r\n" + QUESTION)
+    screen.answer()
+    screen.feed(b"y\r\ndone\r\n> ")
+    assert "Allow this?" in screen.tail
+    assert judge(Rules(), screen.tail, 9.0, screen.unanswered) is Look.READY
 
 
 def test_half_of_a_wide_character_that_was_written_over_breaks_nothing() -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct, ValidationError, convert
 
@@ -28,6 +28,9 @@ from agentlab.runner.tools.runs import Command, Ended
 from .base import Context, Turn
 from .failures import classify, of_death
 from .turns import text_of
+
+if TYPE_CHECKING:
+    from .screen import Look
 
 _CHILD = Path(__file__).with_name("pty_child.py")
 _LOGIN = (
@@ -147,8 +150,10 @@ class CliDriver:
         self._interrupted.clear()
         before = self._screen.transcript
         try:
-            await self._type(self._screen.typed(text))
-            turn = await self._turn(before)
+            turn = await self._asked_first(before)
+            if turn is None:
+                await self._type(self._screen.typed(text))
+                turn = await self._turn(before)
         except asyncio.CancelledError:
             await self._type(CTRL_C)
             raise
@@ -159,6 +164,15 @@ class CliDriver:
         if turn.status == "failed":
             self._context.gate.record(Error(kind=turn.reason, message=turn.error), status="error")
         return turn
+
+    async def _asked_first(self, before: list[str]) -> Turn | None:
+        """What it asked before it was told anything, a login for instance: a prompt is no answer to that. None: it is ready."""
+        from .screen import Look
+
+        if self._life is None or self._life.done() or self._look(time.monotonic()) is not Look.BLOCKED:
+            return None
+        turn = await self._turn(before)
+        return None if turn.status == "done" else turn
 
     async def _turn(self, before: list[str]) -> Turn:
         from .screen import Look, news
@@ -175,8 +189,10 @@ class CliDriver:
             try:
                 answer = await self._answer()
             except Refused as refusal:
+                self._screen.answer()
                 await self._type(CTRL_C)
                 return Turn("failed", output=said or None, error=str(refusal), reason="denied")
+            self._screen.answer()
             await self._type(self._screen.typed(answer))
 
     async def _answer(self) -> str:
@@ -194,15 +210,20 @@ class CliDriver:
             raise Refused(f"Its login was {verdict.answer}{f': {verdict.reason}' if verdict.reason else ''}.")
         return ""
 
+    def _look(self, now: float) -> Look:
+        from .screen import judge
+
+        return judge(self._rules, self._screen.tail, now - self._printed, self._screen.unanswered)
+
     async def _until_quiet(self, limit: float | None) -> str | None:
         """How the program looks when it is no longer busy; None: it is gone, or was busy for `limit` s."""
-        from .screen import Look, judge
+        from .screen import Look
 
         assert self._life is not None
         begun = time.monotonic()
         while not self._life.done():
             now = time.monotonic()
-            look = judge(self._rules, self._screen.tail, now - self._printed)
+            look = self._look(now)
             if look is not Look.BUSY:
                 return look
             if limit is not None and now - begun > limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ from pyte import modes
 
 ROWS, COLUMNS = 40, 120
 KEPT = 5000  # lines that have left the screen
+LAST = 6  # lines at the end that say how a program is
 _TEXT = re.compile(rb"[^\x00-\x1f\x7f]+")  # without line breaks, and without what moves the cursor
 _BREAK = re.compile(rb"[\x00-\x1f\x7f]")
 _PASTE = 2004 << 5  # the private mode in which a pasted text may have line breaks, as pyte counts it
@@ -47,15 +49,17 @@ class Rules:
     )
 
 
-def judge(rules: Rules, tail: str, silent: float) -> Look:
-    """tail: the last lines that are not empty. silent: s since anything was printed."""
-    lines = tail.splitlines()[-6:]
+def judge(rules: Rules, tail: str, silent: float, unanswered: Sequence[str] | None = None) -> Look:
+    """tail: the last lines that are not empty. silent: s since anything was printed. unanswered: those of the tail in which a
+    question is one; None: all."""
+    lines = tail.splitlines()[-LAST:]
+    asking = lines if unanswered is None else unanswered
     if silent < min(rules.quiet, 0.5):
         return Look.BUSY
     # Blanks at the end of a line cannot be seen: a prompt of "> " is one with them or without.
     if rules.ready is not None and any(rules.ready.search(seen) for line in lines for seen in (line, f"{line} ")):
         return Look.READY
-    if any(question.search(line) for question in rules.questions for line in lines):
+    if any(question.search(line) for question in rules.questions for line in asking):
         return Look.BLOCKED
     return Look.READY if rules.ready is None and silent >= rules.quiet else Look.BUSY
 
@@ -69,12 +73,18 @@ class Screen:
         self._stream = pyte.ByteStream(self._screen)
         self._full = rows * columns
         self._run = 0  # bytes of text since the last control character
+        self._answered: dict[
+            int, str
+        ] = {}  # row, counted from where the history began -> what it showed when that was answered
 
     def feed(self, data: bytes) -> None:
         """Of text without a break only as much is drawn as fills the screen: ten megabytes of it would take minutes."""
         self._stream.feed(_TEXT.sub(self._cut, data))
         broken = _BREAK.search(data[::-1])
         self._run = broken.start() if broken else self._run + len(data)
+        if self._answered:
+            shown = dict(self._rows())
+            self._answered = {row: text for row, text in self._answered.items() if shown.get(row, "").startswith(text)}
 
     def _cut(self, text: re.Match[bytes]) -> bytes:
         before = self._run if text.start() == 0 else 0
@@ -90,6 +100,27 @@ class Screen:
     def tail(self) -> str:
         """Its last lines that are not empty."""
         return "\n".join([line for line in self.lines if line.strip()][-10:])
+
+    def answer(self) -> None:
+        """What it shows now is answered: of the same lines, in the same place, none is a question any more."""
+        self._answered = {row: line for row, line in self._rows() if line.strip()}
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Those of the last lines of `tail` in which a question may be one. An answered line stays on the screen with what was
+        typed behind it, or with what came of it below; where nothing came of it, or it was drawn anew, it asks again."""
+        found: list[str] = []
+        followed = False
+        for row, line in reversed([(row, line) for row, line in self._rows() if line.strip()][-LAST:]):
+            before = self._answered.get(row)
+            if before is None:
+                followed = True
+            if before is None or (line == before and not followed):
+                found.append(line)
+        return found[::-1]
+
+    def _rows(self) -> list[tuple[int, str]]:
+        return list(enumerate(self.lines, start=len(self._screen.history.top)))
 
     @property
     def wants_secret(self) -> bool:

@@ -29,7 +29,7 @@ def _cut(value: JSON, left: list[int]) -> JSON:
             left[0] -= min(len(value), left[0] + 1)
             return shown
         case dict():
-            kept = {}
+            kept: dict[str, JSON] = {}
             for key, inner in value.items():
                 if left[0] <= 0:
                     return {**kept, "…": f"({len(value):,} in all)"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentlab.core.events import AnyBody, Budget, Message, ModelCall, ProcOutput, ToolCall, ToolResult
+from agentlab.core.events import AnyBody, Budget, Error, Message, ModelCall, ProcOutput, ToolCall, ToolResult
 
 RETRY_AFTER = (5.0, 20.0, 60.0)  # s before the 1st, 2nd and every later try
 RETRIED = frozenset({"network", "server", "timeout"})
@@ -53,6 +53,7 @@ class Governor:
     _before: tuple[int, float] = (0, 0.0)  # tokens and cost when the prompt began
     _warned: set[str] = field(default_factory=set)
     _open: set[str] = field(default_factory=set)  # tool calls that have not returned
+    _trying: str = ""  # what it said when it tried again to reach its model, the last thing that was heard of it
 
     # --- what happens ------------------------------------------------------------------------------------------
 
@@ -60,6 +61,7 @@ class Governor:
         self.calls, self.said, self._since, self._sign = 0, 0, now, now
         self._before = (self.tokens, self.cost)
         self._open.clear()
+        self._trying = ""
 
     def end(self, now: float) -> None:
         self.pause(now)
@@ -78,7 +80,10 @@ class Governor:
         self._sign = now
 
     def see(self, body: AnyBody, columns: dict[str, Any], now: float) -> None:
-        """Something of it was recorded."""
+        """Something of it was recorded. That it tries to reach its model again, and again, is no sign of life."""
+        self._trying = body.message if isinstance(body, Error) and body.kind == "api_retry" else ""
+        if self._trying:
+            return
         self._sign = now
         match body:
             case ModelCall():
@@ -153,7 +158,8 @@ class Governor:
         return within if self._open else without
 
     def _where(self) -> str:
-        return " while a tool runs" if self._open else ""
+        trying = f" but that it tries again: {self._trying}" if self._trying else ""
+        return f"{' while a tool runs' if self._open else ''}{trying}"
 
 
 def retry_after(reason: str, attempt: int, retries: int, calls: int) -> float | None:

@@ -14,6 +14,7 @@ from asking import InSandbox, sandbox
 
 from agentlab.config import Network
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
+from agentlab.errors import AgentFailed
 from agentlab.runner.drivers import codex_setup
 from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import DriverBench, VendorSuite, do, until
@@ -45,6 +46,12 @@ class TestCodex(VendorSuite):
         assert turn.status == "failed"
         assert "maximum length" in turn.error
         assert (await driver.prompt(do({"say": "fine"}))).output == "fine"
+
+    async def test_without_a_login_or_a_key_it_does_not_begin_and_says_how_to_log_in(self, bench: DriverBench) -> None:
+        bench.env = {name: value for name, value in bench.env.items() if not name.startswith("OPENAI")}
+        with pytest.raises(AgentFailed, match=r"not logged in.*\n.*codex login") as failed:
+            await bench.started()
+        assert failed.value.data["reason"] == "auth"
 
     async def test_a_new_home_is_a_copy_of_one_in_which_nothing_was_done(self, bench: DriverBench) -> None:
         first = await bench.started()

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import pytest
 from asking import Asking, InSandbox, sandbox
 
-from agentlab.core.events import ModelCall
+from agentlab.core.events import ModelCall, ToolCall
 from agentlab.errors import AgentFailed, Unavailable
+from agentlab.runner.drivers import acp_record
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.opencode import OpencodeDriver, alone, database
 from agentlab.testing.driver_suite import (
+    PATIENCE,
     Calls,
     DriverBench,
     Ends,
@@ -49,6 +51,15 @@ class Opencode(VendorCase):
 
     def env(self, bench: DriverBench) -> dict[str, str]:
         return {"SCRIPTED_KEY": "dummy-key", "SCRIPTED_URL": f"{bench.model.url}/v1"}
+
+    async def test_its_own_id_of_a_call_is_kept(self, bench: DriverBench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That of its model. It tells of a call another way than it makes it, and later where the machine is busy."""
+        monkeypatch.setattr(acp_record, "_MOMENT", PATIENCE)
+        driver = await bench.started()
+        await driver.prompt(do({"write": ["a.txt", "1"]}, {"write": ["b.txt", "1"]}, {"read": "a.txt"}, {"say": "ok"}))
+        made = [call for said in bench.model.turns[-1].body["messages"] for call in said.get("tool_calls", ())]
+        assert [call.call for call in bench.gate.of(ToolCall)] == [call["id"] for call in made]
+        assert len(made) == 3
 
     async def test_tokens_add_up_over_calls_and_turns(self, bench: DriverBench) -> None:
         """Those of all answers, as they pass: also of the one that makes a title for the session, which nobody tells of."""

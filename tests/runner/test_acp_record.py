@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from agentlab.core.events import Message, ModelCall, ToolCall
+from agentlab.runner.drivers import acp_record
 from agentlab.runner.drivers.acp_record import Recorder
 from agentlab.runner.drivers.acp_wire import Ended, Said, Tool
 from agentlab.runner.drivers.call_ids import CallIds
@@ -30,6 +32,50 @@ def test_a_call_of_ours_that_is_titled_by_its_command_is_ours() -> None:
     record.served("run", {"command": "rm -r x"})
     told(record, "rm -r x")
     assert (breaches, gate.of(ToolCall)) == ([], [])
+
+
+def test_a_call_of_ours_has_the_id_that_the_agent_gave_it() -> None:
+    record, _, _ = recorder()
+    for call in ("call_1", "call_2"):
+        args = {"path": call}
+        record.tool(Tool(call=call, title="lab_write", kind="other", status="pending", input={}))
+        record.tool(Tool(call=call, title="lab_write", kind="other", status="in_progress", input=args))
+        assert record.served("write", args) == call
+        record.tool(Tool(call=call, status="completed"))
+
+
+async def test_a_call_waits_a_moment_to_be_told_of() -> None:
+    record, _, _ = recorder()
+    second = asyncio.create_task(record.called("write", {"path": "b"}))
+    first = asyncio.create_task(record.called("write", {"path": "a"}))
+    await asyncio.sleep(0)
+    for call, path in (("call_1", "a"), ("call_2", "b")):
+        record.tool(Tool(call=call, title="lab_write", kind="other", status="pending", input={}))
+        record.tool(Tool(call=call, title="lab_write", kind="other", status="in_progress", input={"path": path}))
+    assert (await first, await second) == ("call_1", "call_2")
+
+
+async def test_an_agent_that_tells_no_arguments_is_believed_without_them() -> None:
+    record, _, _ = recorder()
+    record.tool(Tool(call="call_1", title="lab_write", kind="other", status="pending"))
+    assert await record.called("write", {"path": "a"}) == "call_1"
+
+
+async def test_an_agent_that_does_not_tell_of_its_calls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    record, _, _ = recorder()
+    monkeypatch.setattr(acp_record, "_MOMENT", 0.01)
+    for _ in range(acp_record._UNTOLD):
+        assert await record.called("write", {"path": "a"}) is None
+    monkeypatch.setattr(acp_record, "_MOMENT", 1e9)
+    assert await record.called("write", {"path": "a"}) is None
+
+
+def test_a_call_that_was_told_too_late_leaves_its_id_to_no_other() -> None:
+    record, _, _ = recorder()
+    assert record.served("write", {"path": "a"}) is None
+    record.tool(Tool(call="call_1", title="lab_write", kind="other", status="in_progress", input={"path": "a"}))
+    record.tool(Tool(call="call_1", status="completed"))
+    assert record.served("write", {"path": "b"}) is None
 
 
 @pytest.mark.parametrize(("title", "kind"), [("rm -r y", "other"), ("rm -r x", "execute")])

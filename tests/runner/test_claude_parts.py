@@ -137,6 +137,24 @@ def test_a_call_finds_the_id_that_was_announced_for_it() -> None:
     assert ids.take("write", {"path": "b"}) == "t3"
 
 
+def test_a_call_that_comes_before_all_is_told_of_it_finds_its_id() -> None:
+    ids = CallIds()
+    ids.announce("write", None, "t1")
+    ids.announce("write", None, "t2")
+    ids.announce("write", {"path": "b"}, "t2")
+    assert ids.take("write", {"path": "b"}) == "t2"
+    assert ids.take("write", {"path": "a"}) == "t1"
+    ids.announce("write", {"path": "a"}, "t1")
+    assert ids.take("write", {"path": "a"}) is None, "told again, it is not another call"
+
+
+def test_the_id_of_a_call_that_has_ended_is_not_given_to_another() -> None:
+    ids = CallIds()
+    ids.announce("write", {"path": "a"}, "t1")
+    ids.forget("t1")
+    assert ids.take("write", {"path": "a"}) is None
+
+
 async def test_the_second_wall_allows_our_tools_and_tells_what_to_use_instead_of_others() -> None:
     denied: list[tuple[str, str]] = []
     wall = mcp_tools.Boundary(CallIds(), lambda tool, call: denied.append((tool, call)))

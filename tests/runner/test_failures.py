@@ -29,6 +29,7 @@ from agentlab.runner.drivers.failures import classify, of_death
         ("The model `gpt-9` does not exist", None, "model_not_found"),
         ("API Error: 400 prompt is too long: 210000 tokens > 200000 maximum", 400, "context_overflow"),
         ("Request too large (max 32MB).", 413, "context_overflow"),
+        ("Input exceeds the maximum length of 1048576 characters.", None, "context_overflow"),
         ("No conversation found with session ID: 1111", None, "resume_rejected"),
         ("Reached maximum number of turns (1) error_max_turns", None, "limit"),
         ("error_max_budget_usd", None, "limit"),

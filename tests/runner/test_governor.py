@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.core.events import Budget, Message, ModelCall, ToolCall, ToolResult
+from agentlab.core.events import Budget, Error, Message, ModelCall, ToolCall, ToolResult
 from agentlab.runner.governor import Governor, Silence, retry_after
 
 SILENCE = Silence(said=10, ended=30, said_in_tool=100, ended_in_tool=300)
@@ -98,6 +98,18 @@ def test_a_tool_that_runs_may_be_quiet_for_longer() -> None:
     watched.see(RESULT, {}, 302.0)
     assert watched.stalled(311.0) == ""
     assert watched.stalled(312.0) == "stalled: nothing heard"
+
+
+def test_who_only_tries_again_is_silent_and_says_so() -> None:
+    watched = Governor(Budget(), Silence(said=10.0, ended=30.0))
+    watched.begin(0.0)
+    for now in range(1, 29):
+        watched.see(Error(kind="api_retry", message="waiting for network"), {}, float(now))
+    assert watched.stalled(29.0) == "stalled: nothing heard but that it tries again: waiting for network"
+    verdict = watched.verdict(30.0)
+    assert verdict and verdict.reason == "idle"
+    watched.see(Message(role="assistant", text="hello"), {}, 29.5)
+    assert (watched.stalled(30.0), watched.verdict(30.0)) == ("", None)
 
 
 def test_an_agent_that_rests_is_never_stalled() -> None:

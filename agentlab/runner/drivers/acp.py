@@ -66,7 +66,7 @@ class AcpDriver:
         if context.models:
             context.models.meter = self._record.metered
         self._locks = Native(context, self._record, self._lost)
-        self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.served)
+        self._server = ToolServer(context.tools, context.private / "mcp", vendor_call=self._record.called)
         self._http: HttpServer | None = None
         self._setup: Setup | None = None
         self._tree = Tree(MARK)
@@ -324,8 +324,9 @@ class AcpDriver:
         stop = ended.stop if ended else ""
         if prompt.interrupted or stop == "cancelled":
             return turns.cancelled(usage=usage)
-        if stop in _STOPS:
-            return turns.failed(f"The turn ended with {stop}.", _STOPS[stop], usage=usage)
+        meant = {**_STOPS, **(self._setup.stops if self._setup else {})}
+        if stop in meant:
+            return turns.failed(f"The turn ended with {stop}.", meant[stop], usage=usage)
         if stop != "end_turn":
             said = f"The turn ended without a reason that is known here ({stop!r})."
             return turns.failed(said, Failure("unknown"), usage=usage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ _ASKED = frozenset({"edit", "delete", "move", "execute"})
 
 _NAMES = {"execute": "run", "fetch": "fetch", "switch_mode": "mode"}
 _DONE = ("completed", "failed")
+
+_MOMENT = 1.0  # s that a call waits to be told of
+_UNTOLD = 3  # calls
 
 
 def our_tool(tool: Tool) -> str | None:
@@ -56,6 +60,8 @@ class Recorder:
         self._denied: set[str] = set()
         self._taken: set[str] = set()  # acts that were asked for: recorded by who lets them begin
         self._commands: set[str] = set()  # that our own `run` was called with in this turn
+        self._announced = asyncio.Event()
+        self._untold = 0  # calls one after the other that were not told of in time
         self._role = ""
         self._message = ""
         self._parts: list[str] = []
@@ -70,7 +76,24 @@ class Recorder:
         """One of our tools is called: the agent's own id of this call, where it told it."""
         if isinstance(args, dict) and isinstance(command := args.get("command"), str):
             self._commands.add(command)
-        return self._ids.take(tool, args)
+        return self._ids.take(tool, args, exact=True)
+
+    async def called(self, tool: str, args: JSON) -> str | None:
+        """The same. What tells of a call may come a moment after the call, for it comes another way; an agent that has not told
+        of several is not waited for any more."""
+        found = self.served(tool, args)
+        if found is not None or self._untold == _UNTOLD:
+            return found
+        try:
+            async with asyncio.timeout(_MOMENT):
+                while found is None:
+                    await self._announced.wait()
+                    found = self._ids.take(tool, args, exact=True)
+        except TimeoutError:
+            self._untold += 1
+            return None
+        self._untold = 0
+        return found
 
     def said(self, piece: Said) -> None:
         if (piece.role, piece.message) != (self._role, self._message):
@@ -92,10 +115,12 @@ class Recorder:
         known = self._tools.get(told.call)
         tool = self._tools[told.call] = _merged(known, told) if known else told
         if name := our_tool(tool):
-            if tool.status not in _DONE and tool.input and not (known and known.input):
+            if tool.status in _DONE:
+                self._ids.forget(tool.call)
+            elif tool.input != {} or tool.status == "in_progress":  # {}: its arguments are on their way
                 self._ids.announce(name, tool.input, tool.call)
-            elif tool.status not in _DONE and not known and tool.input is None:
-                self._ids.announce(name, None, tool.call)
+                self._announced.set()  # whoever waits looks
+                self._announced.clear()
         elif tool.kind in (None, "other") and tool.title in self._commands:
             pass  # Gemini titles each call that has a `command` by that, also one of ours
         elif self._native or tool.kind not in _ACTS:

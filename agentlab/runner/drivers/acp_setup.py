@@ -23,6 +23,7 @@ from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 from . import protected
 from .acp_wire import Server
 from .base import Context
+from .failures import Failure
 
 SERVER = "lab"
 
@@ -39,7 +40,7 @@ class Setup:
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
     leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. reads: what it has
     to read of agentlab's home. asks: it can do nothing without a model beyond this machine. own: variables that go before those
-    of its sandbox.
+    of its sandbox. stops: what a reason to stop means of this one, where that is not what the protocol says.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Setup:
     reads: tuple[Path, ...] = ()
     asks: bool = False
     own: Mapping[str, str] = field(default_factory=dict)
+    stops: Mapping[str, Failure] = field(default_factory=dict)
 
 
 class Recipe(Protocol):

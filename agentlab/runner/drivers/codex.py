@@ -127,6 +127,8 @@ class CodexDriver:
         hello = await rpc.request("initialize", {"clientInfo": client, "capabilities": {"experimentalApi": True}})
         check_version("codex", str(hello.get("userAgent", "")).partition("/")[2], cli)
         await rpc.notify("initialized")
+        if not any(context.env.get(name) for name in setup.LOGINS):
+            await _check_login(rpc)
         thread: Params = {
             "cwd": str(context.root),
             "approvalPolicy": "untrusted"
@@ -378,6 +380,16 @@ class CodexDriver:
 
 
 _NEW = "This version of Codex has tools that are not known here: use an older one (option cli)."
+
+
+async def _check_login(rpc: JsonRpc) -> None:
+    """Raises RpcError: it needs an account and has none. Told to work it would wait for the network, and say so for hours."""
+    try:
+        found = await rpc.request("account/read", {"refreshToken": False})
+    except RpcError:
+        return  # a version that cannot be asked finds out by itself
+    if found.get("requiresOpenaiAuth") and found.get("account") is None:
+        raise RpcError("Codex is not logged in, and was given no key.")
 
 
 async def _quietly(asked: Awaitable[JSON]) -> None:

@@ -40,6 +40,9 @@ PROTECTED_ENV = ("CODEX_*",)
 FREE_ENV = ("CODEX_HOME", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_CA_CERTIFICATE")
 """The user's login, and how the model is reached."""
 
+LOGINS = (*KEYS, "CODEX_ACCESS_TOKEN")
+"""Variables with which it needs no login."""
+
 SHELL = ("shell_tool", "unified_exec")
 """Features by which Codex runs commands itself."""
 

@@ -39,7 +39,8 @@ _TABLE = (
     ),
     _row(
         "context_overflow",
-        r"prompt is too long|prompt_too_long|context (length|window|limit)|maximum context|request too large|exceeds? .{0,40}context",
+        r"prompt is too long|prompt_too_long|context (length|window|limit)|maximum context|request too large|exceeds? .{0,40}context"
+        r"|exceeds the maximum length",
         (413,),
         "The conversation no longer fits the model. Start a new session with a shorter task, or a model with a larger context.",
     ),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agentlab.link import sockets
 
 from . import wire
-from .session import BEAT, Session, VendorCall
+from .session import BEAT, Session, VendorCall, untold
 
 if TYPE_CHECKING:
     from agentlab.runner.tools import ToolHost
@@ -32,9 +32,7 @@ class ToolServer:
     One token for each agent and start: it opens this server's sessions and nothing else.
     """
 
-    def __init__(
-        self, tools: ToolHost, folder: Path, *, vendor_call: VendorCall = lambda tool, args: None, beat: float = BEAT
-    ) -> None:
+    def __init__(self, tools: ToolHost, folder: Path, *, vendor_call: VendorCall = untold, beat: float = BEAT) -> None:
         self._tools = tools
         self._folder = folder
         self._vendor_call = vendor_call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentlab.runner.tools import ToolHost
 
 Send = Callable[[Message], None]
-VendorCall = Callable[[str, "JSON"], str | None]
+VendorCall = Callable[[str, "JSON"], Awaitable[str | None]]
 """(tool, arguments) -> the id that the agent itself has given to this call, where it is known."""
 
 BEAT = 15.0
@@ -31,6 +31,11 @@ BEAT = 15.0
 _NAME = 200  # characters of a name that a client gives
 
 log = logging.getLogger(__name__)
+
+
+async def untold(tool: str, args: JSON) -> str | None:
+    """Of an agent that does not tell of its calls."""
+    return None
 
 
 class Session:
@@ -43,7 +48,7 @@ class Session:
         self,
         tools: ToolHost,
         *,
-        vendor_call: VendorCall = lambda tool, args: None,
+        vendor_call: VendorCall = untold,
         listed: Callable[[], None] = lambda: None,
         beat: float = BEAT,
     ) -> None:
@@ -128,7 +133,7 @@ class Session:
         send(wire.result(id, answer))
 
     async def _answer(self, name: str, args: Message, caller: _Caller, wait: _Wait) -> Message:
-        vendor, call_id = {"tool": f"{offer.SERVER}/{name}"}, self._vendor_call(name, args)
+        vendor, call_id = {"tool": f"{offer.SERVER}/{name}"}, await self._vendor_call(name, args)
         try:
             output = await self._tools.call(
                 name, args, call_id=call_id, actor=caller.actor, parent=caller.parent, vendor=vendor, queued=wait.at,

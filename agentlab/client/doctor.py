@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +36,11 @@ def checks(connected: Callable[[], Lab]) -> list[Check]:
     except AgentlabError as error:
         return [here, Check("plane", "fail", str(error), "agentlab daemon logs")]
     found = [here, *(Check(c["name"], c["verdict"], c["detail"], c.get("fix", "")) for c in answers)]
+    for name, program in profiles.programs(lab.home).items():
+        if shutil.which(program) is None:
+            found = [c for c in found if c.check != f"profile {name}"]
+            what = f"Its entry in the registry is started by {program!r}, and there is no such program on PATH."
+            found.append(Check(f"profile {name}", "warn", what, f"install it, or change [agents.{name}]"))
     for name, why in profiles.problems(lab.home).items():
         found = [c for c in found if c.check != f"profile {name}"]
         found.append(Check(f"profile {name}", "fail", why, "mend config.toml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,18 @@ def problems(home: Path | None) -> dict[str, str]:
             resolve(home, name, {})
         except BadRequest as error:
             found[name] = str(error)
+    return found
+
+
+def programs(home: Path | None) -> dict[str, str]:
+    """Name -> the program that its entry in a registry is started by, where that can be read."""
+    found = {}
+    for name in names(home):
+        assert home is not None
+        profile = config.load(home).agents[name]
+        if profile.registry is not None and profile.id and not profile.command:
+            with suppress(BadRequest):
+                found[name] = _start(profile, home, "").command[0]
     return found
 
 

@@ -306,6 +306,12 @@ class Worker:
             governor.end(time.monotonic())
             self._say_silence("")
         governor.settle(turn.usage)
+        used_up = None if self._verdict else governor.verdict(time.monotonic())
+        if used_up and turn.reason == "limit":  # its program was told our limit
+            self._verdict = used_up
+        elif used_up and turn.status == "done":
+            said = f"{used_up.text} It told so only when its turn had ended."
+            self._gate.record(Guard(rule=used_up.reason, detail=said), status="warned")
         if turn.status == "done" and self._kind in ANSWERING and not (turn.output or governor.said or governor.calls):
             turn = replace(turn, status="failed", reason="no_output", error=NO_OUTPUT)
             self._gate.record(Error(kind=turn.reason, message=turn.error), status="error")
@@ -316,10 +322,14 @@ class Worker:
             turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text, resets=None)
         for what, much in turn.usage.items():
             self._usage[what] = self._usage.get(what, 0) + much
-        if turn.vendor_session and turn.vendor_session != self._vendor_session:
-            self._vendor_session = turn.vendor_session
-            self._background(self._status("running"))
+        self._in_session(turn.vendor_session)
         return turn
+
+    def _in_session(self, session: str | None) -> None:
+        """Tell it at once: whoever goes on from a runner that was killed needs it."""
+        if session and session != self._vendor_session:
+            self._vendor_session = session
+            self._background(self._status("running"))
 
     # --- what it may use up ------------------------------------------------------------------------------------
 
@@ -332,6 +342,7 @@ class Worker:
         """Beside a turn: say that it has stalled; end it when its budget or its time is up."""
         while True:
             now = time.monotonic()
+            self._in_session(getattr(driver, "session", None))
             if self._gate.asking:
                 governor.go_on_waiting(now)
             if verdict := governor.verdict(now):

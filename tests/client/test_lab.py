@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import threading
 import time
@@ -606,6 +607,23 @@ def test_releasing_a_claim_of_another_process_ends_the_run_that_was_opened_for_i
     assert (rows[hold.run_id]["status"], rows[kept.run_id]["status"]) == ("done", "open")
     lab.release()
     assert lab.state()["tables"]["runs"][kept.run_id]["status"] == "done"
+
+
+def test_doctor_says_which_program_an_entry_of_a_registry_lacks(
+    stage: Stage, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"id": "x", "distribution": {"uvx": {"package": "some-agent"}}}
+    (stage.home / "registry.json").write_text(json.dumps({"agents": [entry]}))
+    (stage.home / "config.toml").write_text(
+        '[agents.mine]\nregistry = "registry.json"\nid = "x"\nboundary = "native"\n'
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = [c for c in doctor.checks(lambda: lab) if c.check == "profile mine"]
+    assert (check.verdict, check.fix) == ("warn", "install it, or change [agents.mine]")
+    assert "'uvx'" in check.detail
+    (tmp_path / "uvx").touch(mode=0o755)
+    (check,) = [c for c in doctor.checks(lambda: lab) if c.check == "profile mine"]
+    assert check.verdict == "ok"
 
 
 def test_doctor_says_what_is_wrong_with_a_profile(stage: Stage, lab: Lab) -> None:

@@ -238,6 +238,10 @@ class AcpDriver:
         await self._server.close()
         self._turns.end()
 
+    @property
+    def session(self) -> str | None:
+        return self._turns.session
+
     def processes(self) -> list[int]:
         return self._tree.processes()
 

@@ -51,7 +51,8 @@ class Turn:
 class Driver(Protocol):
     """One agent, from `start` to `close`. All methods are called from the runner's event loop.
 
-    `boundaries`: those that it can hold; an agent that asks for another one is refused before it is made.
+    `boundaries`: those that it can hold; an agent that asks for another one is refused before it is made. A driver of a vendor
+    has a `session` too: that in which it is, as soon as it is known, for one whose runner dies in the middle of a turn.
     """
 
     boundaries: ClassVar[frozenset[str]]

@@ -130,7 +130,9 @@ class ClaudeDriver:
             model=spec.model,
             resume=spec.resume,
             max_turns=options.max_turns,
-            max_budget_usd=options.max_cost,
+            max_budget_usd=min(
+                (most for most in (options.max_cost, spec.budget.cost) if most is not None), default=None
+            ),
             cwd=self._context.root,
             cli_path=cli,
             env=env,
@@ -156,6 +158,10 @@ class ClaudeDriver:
         await client.disconnect()  # closes its input, after 5 s TERM, after 5 more KILL
         await self._tree.kill()
         await self._settle()
+
+    @property
+    def session(self) -> str | None:
+        return self._turns.session
 
     def processes(self) -> list[int]:
         return self._tree.processes()

@@ -158,6 +158,10 @@ class CodexDriver:
             await self._native.settle()
         self._turns.end()
 
+    @property
+    def session(self) -> str | None:
+        return self._turns.session
+
     def processes(self) -> list[int]:
         return self._tree.processes()
 

@@ -2,7 +2,7 @@
 
     python -m agentlab.testing.fake_acp
 
-The prompt is a JSON list of steps, taken one after the other:
+The prompt is a JSON list of steps, among other words or not, taken one after the other:
     {"say": text}  {"think": text}  {"pay": USD that the session has cost so far}
     {"call": [tool, {...}]}           a tool of the MCP server that was handed over with the session
     {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may.
@@ -138,7 +138,9 @@ class Agent:
         self._session = params["sessionId"]
         stop = "end_turn"
         try:
-            for step in json.loads(params["prompt"][0]["text"]):
+            text = params["prompt"][0]["text"]
+            steps, _ = json.JSONDecoder().raw_decode(text, max(0, text.find("[{")))
+            for step in steps:
                 if self._cancelled.is_set():
                     break
                 stop = self._step(step) or stop

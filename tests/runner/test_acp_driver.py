@@ -235,6 +235,19 @@ async def test_a_native_write_that_is_denied_is_not_made(bench: Bench) -> None:
     assert not (bench.root / "a.txt").exists()
 
 
+async def test_the_reason_of_a_denial_is_told_to_the_agent(bench: Bench) -> None:
+    reason = f"say it instead {do({'say': 'as you like'})}"
+    bench.lab.plane.verdicts.append(Verdict(allowed=False, answer="denied", by="ann", reason=reason))
+    driver = await bench.started(boundary="native")
+    ask = {"title": "w", "kind": "edit", "path": str(bench.root / "a.txt"), "new": "x"}
+    turn = await driver.prompt(do({"ask": ask}, {"say": "tried"}))
+    assert (turn.status, turn.output) == ("done", "as you like")
+    told = [message.text for message in bench.gate.of(Message) if message.role == "user"]
+    assert told == [f"'w' was denied by ann: {reason}."]
+    assert not (bench.root / "a.txt").exists()
+    assert (await driver.prompt(do({"say": "ready"}))).output == "ready"
+
+
 # --- before anything is started ----------------------------------------------------------------------------
 
 

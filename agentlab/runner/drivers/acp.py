@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from agentlab.core.events import JSON
+from agentlab.core.events import JSON, Message
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
 from agentlab.runner.mcp import ToolServer
 from agentlab.runner.model_usage import Used
@@ -266,7 +266,15 @@ class AcpDriver:
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
-        text = text_of(task, self._context.spec.kind)
+        """Who refused something with a reason wants it read: it is the agent's next prompt, in the same turn."""
+        turn = await self._one(text_of(task, self._context.spec.kind))
+        while (why := self._locks.reasons()) and turn.status == "done":
+            self._context.gate.record(Message(role="user", text=why))
+            usage, turn = turn.usage, await self._one(why)
+            turn = replace(turn, usage=_sum(usage, turn.usage))
+        return turn
+
+    async def _one(self, text: str) -> Turn:
         if gone := self._turns.over():
             return gone
         program, session, prompt = started(self._program), started(self._turns.session), _Prompt()
@@ -407,6 +415,10 @@ def _status_of(error: RpcError) -> int | None:
     if error.code == _AUTH:
         return 401
     return error.code if 400 <= error.code < 600 else None
+
+
+def _sum(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {what: one.get(what, 0.0) + other.get(what, 0.0) for what in one | other}
 
 
 def _usage(much: Used | None, cost: float | None) -> dict[str, float]:

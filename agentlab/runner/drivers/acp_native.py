@@ -59,6 +59,7 @@ class Native:
         self._refused: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[str | None]] = set()
+        self._reasons: list[str] = []  # of refusals, not told yet
 
     async def permit(self, ask: Ask) -> str | None:
         """The option to choose: a person or a rule has allowed it and its units are held, or it is rejected. None: the
@@ -80,6 +81,11 @@ class Native:
         """The turn is over: nobody waits for permissions any more."""
         for work in list(self._asking):
             work.cancel()
+
+    def reasons(self) -> str:
+        """Why something was refused, for the model: the protocol's answer to a request is a bare no. Once."""
+        told, self._reasons = self._reasons, []
+        return "\n".join(told)
 
     def completed(self, told: Tool) -> None:
         """A call has ended, as the agent says."""
@@ -111,7 +117,10 @@ class Native:
         verdict = await self._context.tools.approve(request)
         if not verdict.allowed:
             said = f": {verdict.reason}" if verdict.reason and verdict.reason != verdict.answer else ""
-            return self._reject(ask, f"{verdict.answer} by {verdict.by or 'nobody'}{said}.")
+            why = f"{verdict.answer} by {verdict.by or 'nobody'}{said}."
+            if said:
+                self._reasons.append(f"{request.question!r} was {why}")
+            return self._reject(ask, why)
         try:
             await self._begin(act)
         except AgentlabError as error:

@@ -89,6 +89,7 @@ def test_a_failed_agent_is_exit_code_1(agentlab) -> None:
     [
         (["spwan"], "no command 'spwan'"),
         (["spawn", "script", "[]", "--bogus"], "no option --bogus"),
+        (["spawn", "script", "- read: a.txt"], "A task that begins with '-' stands behind `--`, as the last thing."),
         (["spawn", "cursor", "x"], "no agents of kind 'cursor'"),
         (["spawn", "script", "--workdir", "/no/such", "[]"], "does not exist"),
         (["spawn", "script", "--file", "missing.yaml"], "cannot be read from missing.yaml"),

@@ -168,7 +168,8 @@ class Lab:
             )
 
     def agent(self, name: str) -> AgentHandle:
-        """The agent of that name: `a`, or `run/a` with a run's name or id. Of several the live one, else the newest."""
+        """The agent of that name: `a`, or `run/a` with a run's name or id. Of several the live one, else the newest. Raises
+        NotFound; BadRequest: of several that live nobody knows which."""
         tables = self._tables()
         found = find_agents(tables, name)
         run, _, agent = name.rpartition("/")
@@ -179,6 +180,12 @@ class Lab:
             there = [one_line(row) for row in tables.get("agents", {}).values()]
             known = "\n  ".join(["Those that there are:", *there[-20:]]) if there else "No agent is known."
             raise NotFound(f"There is no agent {line(name)!r}. {known}", agent=name)
+        if len(live := [row for row in found if is_live(row)]) > 1:
+            runs = self._tables().get("runs", {})
+            named = [runs.get(row["run_id"], {}).get("name") for row in live]
+            each = named if len(set(named)) == len(live) else [row["run_id"] for row in live]
+            which = ", ".join(f"{run}/{row['name']}" for run, row in zip(each, live, strict=True))
+            raise BadRequest(f"{len(live)} agents that live are called {line(name)!r}. Say which: {which}.", agent=name)
         return self._handle(found[0])
 
     def _handle(self, row: Row) -> AgentHandle:

@@ -76,6 +76,10 @@ def parse(table: Table, args: Sequence[str], face: Face) -> Any:
         raise BadRequest(explained(error)) from None
 
 
+TEXTS = ("task", "text")
+"""Arguments that may be any words."""
+
+
 def explained(error: click.ClickException) -> str:
     """What was wrong with an option or an argument, and which ones exist."""
     text = error.format_message()
@@ -85,7 +89,9 @@ def explained(error: click.ClickException) -> str:
     options = [option for param in command.params if isinstance(param, click.Option) for option in param.opts]
     if isinstance(error, click.NoSuchOption):
         text = f"{command.name} has no option {error.option_name}.{_perhaps(error.option_name, options)}"
-        return f"{text} There are: {', '.join(sorted(options))}."
+        texts = [param.name for param in command.params if isinstance(param, click.Argument) and param.name in TEXTS]
+        behind = f" A {texts[0]} that begins with '-' stands behind `--`, as the last thing." if texts else ""
+        return f"{text}{behind} There are: {', '.join(sorted(options))}."
     return f"{command.name}: {text}"
 
 

@@ -291,6 +291,17 @@ def test_a_name_that_nobody_has_lists_those_there_are(lab: Lab, stage: Stage) ->
         lab.agent("nowhere/a")
 
 
+def test_a_name_that_two_live_agents_have_is_not_guessed(lab: Lab, stage: Stage) -> None:
+    keys = {name: lab.run(name).spawn("script", name="a", steps=STEPS).key for name in ("one", "two")}
+    with pytest.raises(
+        agentlab.BadRequest, match=r"2 agents that live are called 'a'\. Say which: (one/a, two|two/a, one)/a\."
+    ):
+        lab.agent("a")
+    assert lab.agent("one/a").key == keys["one"]
+    stage.puppet(keys["one"]).finishes()
+    assert lab.agent("a").key == keys["two"]
+
+
 def test_an_agent_of_a_run_that_the_plane_has_let_go_is_still_there(lab: Lab, stage: Stage) -> None:
     run = lab.run("old")
     agent = run.spawn("script", name="a", steps=STEPS)

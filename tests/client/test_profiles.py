@@ -83,7 +83,7 @@ model = "x"
 registry = "registry.json"
 
 [agents.open]
-kind = "claude"
+kind = "script"
 boundary = "native"
 
 [agents.unsealed]

@@ -159,6 +159,8 @@ class TestNativeCodex(InSandbox, TestCodex):
         assert (await turn).output == "went on"
         assert [path.name for path in bench.root.iterdir()] == ["ours.txt"]
         assert "denied by ann. not today" in json.dumps(bench.model.turns[-1].body)
+        told = [(e.name, e.status, e.body.error) for e in bench.gate.entries if isinstance(e.body, ToolResult)]
+        assert told == [("patch", "denied", "denied by ann. not today"), ("write", "ok", "")], "on record as it ended"
 
     async def test_a_change_waits_for_the_lock_also_when_it_was_approved(self, bench: DriverBench) -> None:
         await bench.typist.claim(("file:new.txt",))

@@ -58,6 +58,12 @@ class TestGemini(Asking, Gemini, VendorSuite):
         assert self.says(await turn, "went on")
         assert (bench.root / "held.txt").read_text() == "mine at last"
 
+    @pytest.mark.parametrize("command", ["ls", "git status && echo hi"])
+    async def test_a_command_that_it_takes_for_harmless_is_asked_for_too(
+        self, bench: DriverBench, command: str
+    ) -> None:
+        await self.acted(bench, {"tool": "run_shell_command", "args": {"command": command, "description": "look"}})
+
     async def test_ten_megabytes_read_in_one_call_do_no_harm(self, bench: DriverBench) -> None:
         """Gemini counts before it asks its model: what does not fit ends the turn, and says so."""
         (bench.root / "big.txt").write_text("x" * 10_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ class Spender(TinyDriver):
 
     async def _spend(self, much: str) -> Turn:
         self.context.gate.record(ModelCall(provider="x"), tok_in=int(much), tok_out=1)
-        return await self._wait("")
+        return replace(await self._wait(""), usage={"in": 1, "cached": 7})
 
     async def _free(self, _: str) -> Turn:
         return Turn("done", output="free", usage={"in": 1})
@@ -96,7 +97,7 @@ async def test_an_agent_that_has_used_up_its_tokens_is_interrupted_and_says_so(p
     end = end_of(plane)
     assert (plane.status("r1/a"), end.reason) == ("failed", "budget")
     assert end.error == "It has used 501 of 400 tokens (--max-tokens)."
-    assert end.usage == {"in": 1}, "the turn was closed, not cut"
+    assert end.usage == {"in": 500, "out": 1, "cached": 7}, "the turn was closed, not cut"
     assert [(g.body.rule, g.status) for g in of(plane, Guard)] == [("budget", "denied")]
     assert Spender.last.calls[-2:] == ["interrupt", "close"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agentlab.core.events import JSON, Guard, Mode
+from agentlab.core.events import JSON, Guard, Mode, ToolCall, ToolResult
 from agentlab.errors import AgentlabError, BadRequest, Refused
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
@@ -92,9 +92,15 @@ class Native:
         """Ask, take the locks, let it begin, and look at what it did when it has ended."""
         try:
             name, args, units, mode = self._needs(act.item)
-            await self._ask(act.item, units)
-            vendor = {"tool": act.item["type"], "item": act.item["id"]}
-            around = self._context.tools.around(name, args, units, mode, call=str(act.item["id"]), vendor=vendor)
+            call, vendor = str(act.item["id"]), {"tool": act.item["type"], "item": act.item["id"]}
+            try:
+                await self._ask(act.item, units)
+            except Refused as refusal:
+                record = self._context.gate.record
+                record(ToolCall(call=call, args=args, vendor=vendor), name=name, span=call)
+                record(ToolResult(call=call, error=str(refusal)), name=name, span=call, status="denied")
+                raise
+            around = self._context.tools.around(name, args, units, mode, call=call, vendor=vendor)
             async with around as outcome:
                 act.accepted = True
                 begun.set_result(None)

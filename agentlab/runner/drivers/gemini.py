@@ -40,6 +40,17 @@ _API: Final = "https://generativelanguage.googleapis.com"
 _CREDENTIALS = ("oauth_creds.json", "google_accounts.json", "gemini-credentials.json", "installation_id")
 
 
+ALWAYS_ASK: Final = """\
+[[rule]]
+toolName = "run_shell_command"
+argsPattern = "."
+decision = "ask_user"
+priority = 999
+"""
+"""Of the commands of one that keeps its own tools. Without a pattern it would run what it takes for harmless (ls, git status,
+echo) without asking."""
+
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of an agent of kind `gemini`."""
 
@@ -71,6 +82,8 @@ class Recipe:
         acp_setup.write_anew(
             folder / "settings.json", json.dumps(settings(server, tools, auth, context.root, native=native))
         )
+        (folder / "policies").mkdir(mode=0o700, exist_ok=True)
+        acp_setup.write_anew(folder / "policies" / "lab.toml", ALWAYS_ASK if native else "")
         cwd = acp_setup.start_folder(home)
         note = acp_setup.away(context.root, native=native) + sharing.instructions(
             PREFIX, spec.instructions, spec.boundary

@@ -399,8 +399,9 @@ class Lab:
         agents = fleet.in_order(list(tables.get("agents", {}).values()))
         locks = list(tables.get("locks", {}).values())
         waiting = sum(row["status"] == "waiting" for row in locks)
+        held = len(locks) - waiting
         counts = [
-            f"{sum(map(is_live, agents))} live of {len(agents)} agents", f"{len(locks) - waiting} locks held", f"{waiting} waiting",
+            f"{sum(map(is_live, agents))} live of {len(agents)} agents", f"{held} lock{'s' * (held != 1)} held", f"{waiting} waiting",
         ]  # fmt: skip
         return fleet.Fleet(" · ".join([f"Lab of {line(self.user, 40)}", *counts]), agents, self.closed)
 

@@ -96,6 +96,22 @@ class TestClaude(VendorSuite):
         await driver.prompt(do({"error": 401, "say": "invalid x-api-key"}))
         assert len(bench.model.turns) <= 3
 
+    async def test_a_rate_limit_is_not_tried_for_minutes_unless_that_is_asked(self, bench: DriverBench) -> None:
+        limited = do({"error": 429, "say": "slow down"})
+        driver = await bench.started()
+        turn = await driver.prompt(limited)
+        assert (turn.status, turn.reason) == ("failed", "rate_limit")
+        assert len(bench.model.turns) <= 4
+        assert len([error for error in bench.gate.of(Error) if error.kind == "api_retry"]) == 3
+        assert (await driver.prompt(do({"say": "went on"}))).output == "went on"
+        patient = await bench.started(wait_limits=True)
+        before = len(bench.model.turns)
+        waits = asyncio.create_task(patient.prompt(limited))
+        await until(lambda: waits.done() or len(bench.model.turns) - before > 4)
+        assert not waits.done()
+        await patient.interrupt()
+        assert (await waits).status == "cancelled"
+
     async def test_without_login_or_key_the_turn_says_how_to_get_one(self, bench: DriverBench) -> None:
         driver = await bench.started(env={"ANTHROPIC_API_KEY": ""})
         turn = await driver.prompt(do({"say": "unreachable"}))

@@ -33,6 +33,7 @@ _MARK = "AGENTLAB_CLAUDE"
 _MESSAGE_BYTES = 64 * 1024 * 1024  # one message of the CLI may hold a whole file
 _WHOSE = "a claude agent"
 _AUTH_ATTEMPTS = 2  # a refused key does not get better, yet the CLI would try for minutes
+_LIMIT_ATTEMPTS = 3  # nor does a rate limit in the seconds that these take; who wants it waited out says so
 
 
 class ClaudeDriver:
@@ -259,6 +260,11 @@ class ClaudeDriver:
                 if attempt >= _AUTH_ATTEMPTS:
                     said = f"The model's server answers HTTP {status}: the login or key was refused."
                     self._turns.give_up(said, classify(said, status=status, login=setup.LOGIN))
+            case SystemMessage(subtype="api_retry", data={"error_status": 429, "attempt": int(attempt)}) if (
+                attempt >= _LIMIT_ATTEMPTS and not self._context.spec.wait_limits
+            ):
+                said = "The model's server answers HTTP 429: too many requests."
+                self._turns.give_up(said, classify(said, status=429, login=setup.LOGIN))
             case ConversationResetMessage():  # its totals begin anew, perhaps under another id
                 self._turns.session, self._spent = None, 0.0
 
@@ -279,7 +285,8 @@ class ClaudeDriver:
         said = result.result or "; ".join(result.errors or ()) or result.subtype
         aborted = (result.terminal_reason or "").startswith("aborted")
         if prompt.verdict:
-            return turns.failed(*prompt.verdict, usage=usage)
+            resets = self._recorder.resets if prompt.verdict[1].reason in ("rate_limit", "quota") else None
+            return turns.failed(*prompt.verdict, usage=usage, resets=resets)
         if aborted or (prompt.interrupted and result.is_error):
             return turns.cancelled(usage=usage)
         if result.is_error:

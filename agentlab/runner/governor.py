@@ -9,13 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentlab.core.events import AnyBody, Budget, Error, Message, ModelCall, ProcOutput, ToolCall, ToolResult
+from agentlab.core.events import (
+    AnyBody,
+    Budget,
+    Error,
+    Message,
+    ModelCall,
+    ModelExchange,
+    ProcOutput,
+    ToolCall,
+    ToolResult,
+)
 
 RETRY_AFTER = (5.0, 20.0, 60.0)  # s before the 1st, 2nd and every later try
 RETRIED = frozenset({"network", "server", "timeout"})
 """Failures that may be gone in a while, with nothing changed."""
 LIMITED = frozenset({"rate_limit", "quota"})
 """Failures that end by themselves at a known time: waited out only where that was asked for."""
+REFUSALS = 4
+"""So often in a row a model may refuse a program for a limit, which then tries by itself, perhaps for minutes."""
 UNKNOWN_RESET = 60.0  # s to wait where a vendor does not say when its limit resets
 
 
@@ -43,10 +55,12 @@ class Governor:
 
     budget: Budget
     silence: Silence = field(default_factory=Silence)
+    wait_limits: bool = False  # a vendor's limit is waited out, by its program too
     tokens: int = 0
     cost: float = 0.0
     calls: int = 0  # of tools, since the prompt began
     said: int = 0  # texts, since the prompt began
+    refused: int = 0  # times in a row, by its model for a limit
     _worked: float = 0.0  # s, of prompts that have ended or were paused
     _since: float | None = None  # when the prompt began, or went on
     _sign: float = 0.0  # when it was last heard of
@@ -65,6 +79,7 @@ class Governor:
 
     def end(self, now: float) -> None:
         self.pause(now)
+        self.refused = 0
         self._open.clear()
 
     def pause(self, now: float) -> None:
@@ -81,6 +96,10 @@ class Governor:
 
     def see(self, body: AnyBody, columns: dict[str, Any], now: float) -> None:
         """Something of it was recorded. That it tries to reach its model again, and again, is no sign of life."""
+        if isinstance(body, ModelExchange):
+            self.refused = self.refused + 1 if body.code == 429 else 0
+            if not 200 <= body.code < 300:
+                return
         self._trying = body.message if isinstance(body, Error) and body.kind == "api_retry" else ""
         if self._trying:
             return
@@ -126,6 +145,9 @@ class Governor:
             return Verdict("budget", f"It has cost ${self.cost:.4f} of ${budget.cost:.4f} (--max-cost).")
         if budget.time is not None and (worked := self.worked(now)) >= budget.time:
             return Verdict("budget", f"It has worked for {worked:.0f} of {budget.time:g} s (--max-time).")
+        if self.refused >= REFUSALS and not self.wait_limits:
+            said = f"Its model refused it {self.refused} times in a row for a limit (HTTP 429)."
+            return Verdict("rate_limit", f"{said} Try again later, or spawn it with --wait-limits.")
         if self._since is not None and self.silent(now) >= self._limit(self.silence.ended, self.silence.ended_in_tool):
             return Verdict("idle", f"Nothing was heard of it for {self.silent(now):.0f} s{self._where()}.")
         return None

@@ -166,7 +166,7 @@ class Worker:
         limits = settings.limits
         never = Silence(*[float("inf")] * 4)  # a script may sleep as long as it likes
         silence = Silence(limits.stall, limits.idle, limits.stall_in_tool, limits.idle_in_tool)
-        self._governor = Governor(spec.budget, never if spec.kind in PROGRAMS else silence)
+        self._governor = Governor(spec.budget, never if spec.kind in PROGRAMS else silence, spec.wait_limits)
         sandbox, network = await self._confine(settings.sandbox, home), settings.sandbox.reaches
         self._tools = ToolHost(
             root, self._gate, home=home, env=env, spec=spec, claims=hired.claims,
@@ -319,7 +319,11 @@ class Worker:
             said = f"It does not tell what it uses: {limit} cannot end it."
             self._gate.record(Guard(rule="budget", detail=said), status="warned")
         if self._verdict:
-            turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text, resets=None)
+            limited = self._verdict.reason in LIMITED
+            resets = self._models.resets if limited and self._models else None
+            turn = replace(turn, status="failed", reason=self._verdict.reason, error=self._verdict.text, resets=resets)
+            if limited:
+                self._verdict = None  # of this turn: what it is sent later may find the limit gone
         for what, much in turn.usage.items():
             self._usage[what] = self._usage.get(what, 0) + much
         self._in_session(turn.vendor_session)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.core.events import Budget, Error, Message, ModelCall, ToolCall, ToolResult
+from agentlab.core.events import Budget, Error, Message, ModelCall, ModelExchange, ToolCall, ToolResult
 from agentlab.runner.governor import Governor, Silence, retry_after
 
 SILENCE = Silence(said=10, ended=30, said_in_tool=100, ended_in_tool=300)
@@ -110,6 +110,25 @@ def test_who_only_tries_again_is_silent_and_says_so() -> None:
     assert verdict and verdict.reason == "idle"
     watched.see(Message(role="assistant", text="hello"), {}, 29.5)
     assert (watched.stalled(30.0), watched.verdict(30.0)) == ("", None)
+
+
+def test_a_limit_is_waited_out_by_its_program_only_where_that_was_asked_for() -> None:
+    def exchange(code: int) -> ModelExchange:
+        return ModelExchange(provider="x", method="POST", path="/v1", code=code)
+
+    governor, patient = Governor(Budget()), Governor(Budget(), wait_limits=True)
+    for each in (governor, patient):
+        each.begin(0)
+        for code in (429, 429, 429, 200, 429, 500, 429, 429, 429):
+            each.see(exchange(code), {}, 1)
+        assert each.verdict(1) is None, "never four in a row"
+        each.see(exchange(429), {}, 2)
+    verdict = governor.verdict(2)
+    assert verdict and verdict.reason == "rate_limit" and "--wait-limits" in verdict.text
+    assert patient.verdict(2) is None
+    governor.end(3)
+    governor.begin(4)
+    assert governor.verdict(4) is None, "the next prompt may find it gone"
 
 
 def test_an_agent_that_rests_is_never_stalled() -> None:

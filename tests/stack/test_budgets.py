@@ -10,7 +10,7 @@ import agentlab
 from agentlab.testing.scripted_model import ScriptedModel
 
 from .conftest import until
-from .vendors import do, vendor
+from .vendors import KINDS, do, vendor
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(300)]
 
@@ -62,3 +62,31 @@ def test_a_cost_that_is_told_too_late_to_end_a_turn_is_on_record_and_ends_the_ne
     assert (result.status, agent.row()["reason"]) == ("failed", "budget")
     assert "second" not in run.messages()["text"].tolist()
     assert run.events(where="type = 'guard'")["status"].tolist() == ["warned"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rate_limit_is_not_waited_out_by_a_program_that_nobody_asked_to(
+    lab: agentlab.Lab, work: Path, tmp_path: Path, model: ScriptedModel, kind: str
+) -> None:
+    """All would try again by themselves, for minutes some of them."""
+    spec = vendor(kind, model, tmp_path / "user").spec
+    agent = lab.spawn(kind, do({"error": 429, "say": "slow down"}), workdir=work, **spec)
+    result = agent.wait(200)
+    assert (result.status, agent.row()["reason"]) == ("failed", "rate_limit")
+    exchanges = agent.run.exchanges()
+    assert 1 <= list(exchanges["code"]).count(429) <= 6, exchanges[["path", "code"]]
+
+
+@pytest.mark.parametrize("kind", ["codex", pytest.param("claude", marks=pytest.mark.claude)])
+def test_who_ran_into_a_rate_limit_can_be_sent_on(
+    lab: agentlab.Lab, work: Path, tmp_path: Path, model: ScriptedModel, kind: str
+) -> None:
+    spec = vendor(kind, model, tmp_path / "user").spec
+    agent = lab.spawn(kind, do({"error": 429, "say": "slow down"}), workdir=work, keep=True, **spec)
+    until(lambda: agent.status == "idle", "the end of its turn")
+    said = agent.row()["reason"]
+    assert "429" in said or "slow down" in said, said
+    agent.send(do({"say": "went on"}))
+    until(lambda: "went on" in [*agent.run.messages()["text"]], "the next turn")
+    agent.stop()
+    agent.wait(120)

@@ -75,8 +75,7 @@ class Secrets:
     def bind(self, agent: str, values: Mapping[str, str], marks: Mapping[str, str] | None = None) -> None:
         """These are the agent's: the values of its environment, and what the marks in its spec stand for."""
         self._bound[agent] = dict(values)
-        own = {mark(name): value for name, value in values.items() if len(value) >= SHORTEST}
-        self._marks[agent] = {**self._marks.get(agent, {}), **own, **(marks or {})}
+        self._marks[agent] = {**self._marks.get(agent, {}), **_own(values), **(marks or {})}
         self._changed()
 
     def of(self, agent: str) -> dict[str, str] | None:
@@ -110,13 +109,12 @@ class Secrets:
                     f"options[{name!r}] holds a secret ({', '.join(_marks_in(told))}), and every user of the machine can read "
                     "the arguments of a program. Hand it over in the agent's environment, for example --env KEY=env:KEY."
                 )
-        marks: Marks = {mark(name): value for name, value in spawn.secrets.items() if len(value) >= SHORTEST}
+        marks = _own(spawn.secrets)
         redactor = Redactor(spawn.secrets, *self._bound.values()) if spawn.secrets else self._redactor()
+        logged = _worded(spec, _SPOKEN, redactor, _numbered(marks))
         argv = {name: spec.options[name] for name in _ARGV if name in spec.options}
-        told_spec = _worded(spec, _SPOKEN, redactor, _numbered(marks))
-        if argv and told_spec.options is not spec.options:
-            told_spec = msgspec.structs.replace(told_spec, options={**told_spec.options, **argv})
-        return msgspec.structs.replace(spawn, spec=told_spec, secrets={}), marks
+        logged = msgspec.structs.replace(logged, options={**logged.options, **argv})
+        return msgspec.structs.replace(spawn, spec=logged, secrets={}), marks
 
     def conceal(self, command: C, to: str | None = None) -> C:
         """The same without secrets. to: the agent that it is meant for, which will be told what was written."""
@@ -194,6 +192,10 @@ class Secrets:
         """The marks in a spec that nobody can put back any more: they went with an earlier plane."""
         marks = self._marks.get(agent, {})
         return tuple(found for found in _marks_in([getattr(spec, name) for name in _SPOKEN]) if found not in marks)
+
+
+def _own(values: Mapping[str, str]) -> Marks:
+    return {mark(name): value for name, value in values.items() if len(value) >= SHORTEST}
 
 
 def _worded(value: T, fields: Iterable[str], redactor: Redactor, marking: Mark) -> T:

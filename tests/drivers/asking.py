@@ -17,7 +17,7 @@ from agentlab.core.events import FileWrite, ToolCall, ToolResult
 from agentlab.errors import Unavailable
 from agentlab.runner.gate import Verdict
 from agentlab.sandbox import Bubblewrap, Landlock, Sandbox, probe_bubblewrap, probe_landlock
-from agentlab.testing.driver_suite import Case, DriverBench, do
+from agentlab.testing.driver_suite import Case, DriverBench, do, until
 from agentlab.testing.scripted_model import ScriptedModel
 
 YES = Verdict(allowed=True, answer="approved", by="ann")
@@ -49,6 +49,27 @@ class InSandbox(Case):
         return bench
 
 
+class Answering:
+    """A person who is asked."""
+
+    async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
+        for verdict in verdicts:
+            await bench.plane.answer(verdict)
+
+    async def asked(self, bench: DriverBench, number: int = 1) -> None:
+        await until(lambda: len(bench.plane.asked) >= number)
+
+
+class ByHttp(Case):
+    async def test_our_tools_are_reached_by_http_too(self, bench: DriverBench) -> None:
+        """Also in a call that waits for a lock."""
+        driver = await bench.started(options={**self.options(), "mcp": "http"})
+        turn = await bench.held_up(driver)
+        await bench.typist.release()
+        assert self.says(await turn, "went on")
+        assert (bench.root / "held.txt").read_text() == "mine at last"
+
+
 class Asking:
     """`own` begins with a call that writes sneaky.txt, and one of a command that touches sneaky."""
 
@@ -61,9 +82,7 @@ class Asking:
         step = {**json.loads(json.dumps(step).replace("{root}", str(bench.root))), "exact": True}
         driver = await bench.started(boundary="native")
         turn = asyncio.create_task(driver.prompt(do(step, {"say": "acted"})))
-        async with bench.plane.changed:
-            bench.plane.verdicts.append(YES)
-            bench.plane.changed.notify_all()
+        await bench.plane.answer(YES)
         ended = await turn
         assert (ended.status, ended.output, ended.error) == ("done", "acted", "")
         assert len(bench.plane.asked) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import YES, Asking, sandbox
+from asking import YES, Answering, Asking, sandbox
 
 from agentlab.core.events import Error, FileWrite, Guard, ToolCall, ToolResult
 from agentlab.errors import BadRequest, Unavailable
@@ -165,21 +165,13 @@ def own(tool: str, **args: Any) -> dict[str, Any]:
 NO = Verdict(allowed=False, answer="denied", by="ann", reason="not on a Friday")
 
 
-class TestNativeClaude(Asking, TestClaude):
+class TestNativeClaude(Answering, Asking, TestClaude):
     """Claude Code with its own tools beside ours. What it does with them waits for an approval and for the lock."""
 
     boundary = "native"
 
     def changes(self, root: Path, path: str, text: str) -> dict[str, Any]:
         return own("Write", file_path=str(root / path), content=text)
-
-    async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
-        async with bench.plane.changed:
-            bench.plane.verdicts.extend(verdicts)
-            bench.plane.changed.notify_all()
-
-    async def asked(self, bench: DriverBench, number: int = 1) -> None:
-        await until(lambda: len(bench.plane.asked) >= number)
 
     # --- what is otherwise than without its own tools ------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import InSandbox, sandbox
+from asking import Answering, InSandbox, sandbox
 
 from agentlab.config import Network
 from agentlab.core.events import FileWrite, Guard, ToolCall, ToolResult
@@ -88,7 +88,7 @@ def command(text: str) -> dict[str, Any]:
     return {"tool": "exec_command", "args": {"cmd": text}}
 
 
-class TestNativeCodex(InSandbox, TestCodex):
+class TestNativeCodex(Answering, InSandbox, TestCodex):
     """Codex with its own tools beside ours. What it does with them waits for an approval and for the lock."""
 
     def env(self, bench: DriverBench) -> dict[str, str]:
@@ -98,14 +98,6 @@ class TestNativeCodex(InSandbox, TestCodex):
 
     def changes(self, root: Path, path: str, text: str) -> dict[str, Any]:
         return patch(f"*** Add File: {path}", f"+{text}")
-
-    async def answered(self, bench: DriverBench, *verdicts: Verdict) -> None:
-        async with bench.plane.changed:
-            bench.plane.verdicts.extend(verdicts)
-            bench.plane.changed.notify_all()
-
-    async def asked(self, bench: DriverBench, number: int = 1) -> None:
-        await until(lambda: len(bench.plane.asked) >= number)
 
     # --- what is otherwise than without its own tools ------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import Asking, InSandbox
+from asking import Asking, ByHttp, InSandbox
 
 from agentlab.core.events import ToolCall
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step, VendorCase, VendorSuite, do
@@ -49,15 +49,7 @@ class TestNativeGemini(InSandbox, Gemini, DriverSuite):
         return {"tool": "write_file", "args": {"file_path": str(root / path), "content": text}, "exact": True}
 
 
-class TestGemini(Asking, Gemini, VendorSuite):
-    async def test_our_tools_are_reached_by_http_too(self, bench: DriverBench) -> None:
-        """Also in a call that waits for a lock."""
-        driver = await bench.started(options={**self.options(), "mcp": "http"})
-        turn = await bench.held_up(driver)
-        await bench.typist.release()
-        assert self.says(await turn, "went on")
-        assert (bench.root / "held.txt").read_text() == "mine at last"
-
+class TestGemini(Asking, ByHttp, Gemini, VendorSuite):
     @pytest.mark.parametrize("command", ["ls", "git status && echo hi"])
     async def test_a_command_that_it_takes_for_harmless_is_asked_for_too(
         self, bench: DriverBench, command: str

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from asking import Asking, InSandbox, sandbox
+from asking import Asking, ByHttp, InSandbox, sandbox
 
 from agentlab.core.events import ModelCall, ToolCall
 from agentlab.errors import AgentFailed, Unavailable
@@ -81,15 +81,7 @@ class TestNativeOpencode(InSandbox, Opencode, Calls, Sessions, Outage, Ends):
         return {"tool": "write", "args": {"filePath": str(root / path), "content": text}, "exact": True}
 
 
-class TestOpencode(Asking, Opencode, VendorSuite):
-    async def test_our_tools_are_reached_by_http_too(self, bench: DriverBench) -> None:
-        """Also in a call that waits for a lock."""
-        driver = await bench.started(options={**self.options(), "mcp": "http"})
-        turn = await bench.held_up(driver)
-        await bench.typist.release()
-        assert self.says(await turn, "went on")
-        assert (bench.root / "held.txt").read_text() == "mine at last"
-
+class TestOpencode(Asking, ByHttp, Opencode, VendorSuite):
     @pytest.mark.parametrize("boundary", ["tools", "native"])
     async def test_it_does_not_start_where_somebody_left_something(self, bench: DriverBench, boundary: str) -> None:
         bench.sandbox = sandbox("bubblewrap", bench.base / "lab")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentlab.core.events import JSON, Message
 from agentlab.errors import AgentFailed, AgentlabError, BadRequest, Unavailable
+from agentlab.runner.governor import LIMITED
 from agentlab.runner.mcp import ToolServer
 from agentlab.runner.model_usage import Used
 
@@ -330,7 +331,7 @@ class AcpDriver:
         if result is None:
             return turns.unclosed(prompt, usage)
         if prompt.verdict:
-            models, limited = self._context.models, prompt.verdict[1].reason in ("rate_limit", "quota")
+            models, limited = self._context.models, prompt.verdict[1].reason in LIMITED
             resets = models.resets if models and limited else None
             return turns.failed(*prompt.verdict, usage=usage, resets=resets)
         stop = ended.stop if ended else ""

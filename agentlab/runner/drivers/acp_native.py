@@ -59,7 +59,7 @@ class Native:
         self._refused: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[str | None]] = set()
-        self._reasons: list[str] = []  # of refusals, not told yet
+        self._reasons: dict[str, str] = {}  # of refusals by a person, not told yet
 
     async def permit(self, ask: Ask) -> str | None:
         """The option to choose: a person or a rule has allowed it and its units are held, or it is rejected. None: the
@@ -74,7 +74,8 @@ class Native:
             self._asking.discard(work)
 
     def refusal(self, call: str) -> str:
-        """Why it was rejected, for an agent that can be told. "": it was not."""
+        """Why it was rejected, for an agent that is told at once. "": it was not."""
+        self._reasons.pop(call, None)
         return self._refused.pop(call, "")
 
     def cancel(self) -> None:
@@ -84,8 +85,8 @@ class Native:
 
     def reasons(self) -> str:
         """Why something was refused, for the model: the protocol's answer to a request is a bare no. Once."""
-        told, self._reasons = self._reasons, []
-        return "\n".join(told)
+        told, self._reasons = self._reasons, {}
+        return "\n".join(told.values())
 
     def completed(self, told: Tool) -> None:
         """A call has ended, as the agent says."""
@@ -119,7 +120,7 @@ class Native:
             said = f": {verdict.reason}" if verdict.reason and verdict.reason != verdict.answer else ""
             why = f"{verdict.answer} by {verdict.by or 'nobody'}{said}."
             if said:
-                self._reasons.append(f"{request.question!r} was {why}")
+                self._reasons[ask.tool.call] = f"{request.question!r} was {why}"
             return self._reject(ask, why)
         try:
             await self._begin(act)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agentlab import processes
 from agentlab.core.events import JSON
 from agentlab.errors import AgentFailed, Unavailable
+from agentlab.runner.governor import LIMITED
 
 from . import claude_setup as setup
 from .base import Context, Turn
@@ -33,7 +34,8 @@ _MARK = "AGENTLAB_CLAUDE"
 _MESSAGE_BYTES = 64 * 1024 * 1024  # one message of the CLI may hold a whole file
 _WHOSE = "a claude agent"
 _AUTH_ATTEMPTS = 2  # a refused key does not get better, yet the CLI would try for minutes
-_LIMIT_ATTEMPTS = 3  # nor does a rate limit in the seconds that these take; who wants it waited out says so
+# Nor does a rate limit in the seconds that these take. The governor counts what passes by the record; a login's traffic does not.
+_LIMIT_ATTEMPTS = 3
 
 
 class ClaudeDriver:
@@ -285,16 +287,17 @@ class ClaudeDriver:
         said = result.result or "; ".join(result.errors or ()) or result.subtype
         aborted = (result.terminal_reason or "").startswith("aborted")
         if prompt.verdict:
-            resets = self._recorder.resets if prompt.verdict[1].reason in ("rate_limit", "quota") else None
-            return turns.failed(*prompt.verdict, usage=usage, resets=resets)
+            return turns.failed(*prompt.verdict, usage=usage, resets=self._resets(prompt.verdict[1]))
         if aborted or (prompt.interrupted and result.is_error):
             return turns.cancelled(usage=usage)
         if result.is_error:
             facts = f"{said} {result.subtype} {result.terminal_reason}"
             failure = classify(facts, status=result.api_error_status, login=setup.LOGIN)
-            resets = self._recorder.resets if failure.reason in ("rate_limit", "quota") else None
-            return turns.failed(said, failure, usage=usage, resets=resets)
+            return turns.failed(said, failure, usage=usage, resets=self._resets(failure))
         return Turn("done", output=result.result, usage=usage, vendor_session=turns.session)
+
+    def _resets(self, failure: Failure) -> float | None:
+        return self._recorder.resets if failure.reason in LIMITED else None
 
     def _went(self, prompt: Prompt) -> Turn:
         """The turn of a CLI that went without a closing message."""

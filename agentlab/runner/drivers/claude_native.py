@@ -10,6 +10,7 @@ Needs the `claude` extra.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ class OwnTools:
                 "use the tool run of the server lab, with background."
             )
         if tool.kind == "edit":
-            tool = Tool(call, name, tool.kind, "pending", tool.input, paths=tool.paths, diffs=self._diffs(name, given))
+            tool = replace(tool, diffs=self._diffs(name, given))
         self._record.tool(tool)
         if await self._acts.permit(Ask(tool, {"allow_once": "allow", "reject_once": "deny"})) == "allow":
             return ""

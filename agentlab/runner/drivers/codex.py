@@ -13,6 +13,7 @@ from typing import ClassVar
 from agentlab.__about__ import __version__
 from agentlab.core.events import JSON, Error, Guard, Message, ModelCall, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, AgentlabError
+from agentlab.runner.governor import LIMITED
 
 from . import codex_setup as setup
 from . import sharing
@@ -253,7 +254,7 @@ class CodexDriver:
             case "interrupted":
                 return turns.cancelled(usage=usage)
         said, failure = failure_of(closed.get("error"))
-        resets = self._resets if failure.reason in ("rate_limit", "quota") else None
+        resets = self._resets if failure.reason in LIMITED else None
         return turns.failed(said, failure, usage=usage, resets=resets)
 
     # --- what it asks ----------------------------------------------------------------------------------------

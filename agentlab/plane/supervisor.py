@@ -176,7 +176,9 @@ class Supervisor:
         values, missing = _looked_up(agent.spec)
         gone = "went with the plane that was given it. Spawn the agent again."
         if missing:
-            raise Unavailable(f"The value of {missing[0]} ({agent.spec.env[missing[0]]}) {gone}")
+            reference = agent.spec.env[missing[0]]
+            why = "cannot be read. Put it back, and spawn the agent again." if reference.startswith("file:") else gone
+            raise Unavailable(f"The value of {missing[0]} ({reference}) {why}")
         self.secrets.bind(agent.agent, values)
         if lost := self.secrets.lost(agent.agent, agent.spec):
             raise Unavailable(f"What {lost[0]} stands for in its task {gone}")

@@ -77,7 +77,7 @@ async def test_a_task_a_message_and_an_answer_are_logged_with_marks_and_told_as_
     await runner.close()
 
 
-async def test_over_http_it_is_the_same(lab: Lab) -> None:
+async def test_by_the_way_that_http_takes_it_is_the_same(lab: Lab) -> None:
     await lab.run()
     asked = c.Spawn(run_id="r1", spec=AgentSpec(kind="script", name="a", task=[{"say": TOKEN}]))
     spawned = await lab.plane.handler.carry_out(asked)
@@ -166,6 +166,26 @@ async def test_after_a_restart_a_queued_agent_gets_what_can_be_looked_up_and_fai
     error = lab.plane.engine.state.agents["r1/pasted"].error
     assert "[redacted:github-token]" in error and "Spawn the agent again" in error
     await runner.close()
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [("literal:***", "went with the plane"), ("file:/no/such/file", "cannot be read. Put it back")],
+)
+async def test_a_queued_agent_whose_value_is_not_to_be_had_says_why(open_lab: Open, reference: str, why: str) -> None:
+    lab = await open_lab()
+    await until(lambda: lab.plane.engine.state.runtimes)
+    await lab.client.request(
+        c.RegisterRuntime(runtime_id="fake", kind="fake", host="nowhere", slots=1, kinds=("script",))
+    )
+    await lab.run()
+    await spawn(lab, "first", [])  # has the one slot
+    spec = AgentSpec(kind="script", name="late", task=[], env={"KEY": reference})
+    await lab.client.request(c.Spawn(rid="late", run_id="r1", spec=spec, secrets={"KEY": VALUE}))
+    await lab.close()  # type: ignore[attr-defined]
+    lab = await open_lab()
+    await until(lambda: lab.status("r1/late") == "failed")
+    assert f"KEY ({reference}) {why}" in lab.plane.engine.state.agents["r1/late"].error
 
 
 async def test_an_agent_that_was_alive_when_the_plane_was_not_keeps_its_secrets_out_of_others_words(

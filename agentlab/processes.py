@@ -150,6 +150,14 @@ def stats(roots: Iterable[int]) -> Usage:
     return Usage(sum(now[p].cpu for p in pids), sum(now[p].rss for p in pids), len(pids))
 
 
+def idle() -> float | None:
+    """s that the machine's processors have had nothing to do, added up, since it was started. None: it does not tell."""
+    try:
+        return float(_told("", "uptime").split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def _below(roots: Iterable[int], now: Mapping[int, Info]) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid, seen in now.items():

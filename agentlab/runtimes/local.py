@@ -24,7 +24,7 @@ from agentlab.core.commands import CLI
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runtimes.base import Ended, Launch, Place, Stats
 from agentlab.runtimes.detect import Detector, ask
-from agentlab.runtimes.spare import ROOM, Spare
+from agentlab.runtimes.spare import ROOM, Spare, rest
 
 LOG_TAIL = 1024 * 1024  # bytes of a log that are read at most
 LAST_LINES = 20  # kept with the end of a runner
@@ -264,6 +264,7 @@ class LocalRuntime:
         """Once it is calm: one that waits. Not for ever: it takes memory."""
         try:
             await asyncio.sleep(CALM)
+            await rest()
             if self._spare is not None and self._spare.process.poll() is not None:
                 self._spare.end()
                 self._spare = None

@@ -4,9 +4,11 @@ next agent when it is given a launch. It ends when its input does, with the plan
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,24 @@ ROOM: Final = 1024
 
 NOBODY: Final = "-" * ROOM
 """The name of whom a spare belongs to, as long as it belongs to nobody."""
+
+BUSY: Final = 30.0  # s that a machine is given to come to rest
+_LOOK = 0.5  # s that are looked at
+_FREE = 0.75  # of the processors there are, and of two at most, that have nothing to do where a spare disturbs nobody
+
+
+async def rest(patience: float = BUSY) -> None:
+    """Until there is a processor to spare: the agent that was just started needs them itself. patience: s, for a machine that
+    never rests."""
+    wanted = _FREE * min(2, os.cpu_count() or 1) * _LOOK
+    deadline = time.monotonic() + patience
+    before = processes.idle()
+    while before is not None and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK)
+        after = processes.idle()
+        if after is None or after - before >= wanted:
+            return
+        before = after
 
 
 class Spare:

@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("agentlab.testing.runtime_suite")
 from agentlab import processes  # noqa: E402
 from agentlab.config import Config, Local  # noqa: E402
 from agentlab.errors import BadRequest, Unavailable  # noqa: E402
-from agentlab.runtimes import local  # noqa: E402
+from agentlab.runtimes import local, spare  # noqa: E402
 from agentlab.runtimes.base import Ended, Launch, Place, Runtime  # noqa: E402
 from agentlab.runtimes.local import LocalRuntime  # noqa: E402
 from agentlab.testing.runtime_suite import ACTOR, RuntimeSuite, Stage, until  # noqa: E402
@@ -292,6 +292,28 @@ async def test_one_that_is_not_ready_or_was_killed_is_no_obstacle(ahead: LocalRu
     assert await waiting(ahead) not in (first.pid, second.pid)
     for place in (first, second):
         await ahead.stop(place, grace=0)
+
+
+async def test_it_does_not_take_the_processors_from_an_agent_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([0.0, 0.1, 0.2, 60.0])
+    monkeypatch.setattr(spare, "_LOOK", 0.5)
+    monkeypatch.setattr(processes, "idle", lambda: next(told))
+    await spare.rest()
+    assert next(told, None) is None, "it looked until there was a processor to spare"
+
+
+@pytest.mark.parametrize("idle", [0.0, None])
+async def test_a_machine_that_never_rests_or_does_not_tell_gets_one_all_the_same(
+    idle: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "idle", lambda: idle)
+    async with asyncio.timeout(60):
+        await spare.rest(patience=0.5)
+
+
+def test_idle_time_is_told_and_grows_only() -> None:
+    first, second = processes.idle(), processes.idle()
+    assert first is not None and second is not None and 0 < first <= second
 
 
 async def test_there_is_none_where_it_is_switched_off(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,8 @@ def commands(text: str) -> Iterator[tuple[click.Group, list[str]]]:
 
 def test_the_documents_are_there() -> None:
     assert {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "quickstart.ipynb"} <= set(TEXTS)
+    linked = set(re.findall(r"\]\(docs/(\w+\.md)", README))
+    assert linked == {path.name for path in (ROOT / "docs").glob("*.md")}, "all of them can be found from the first one"
     assert "BSD 3-Clause" in (ROOT / "LICENSE").read_text()
 
 
@@ -96,11 +98,11 @@ def test_python_blocks_compile(text: str) -> None:
         compile(code, "<document>", "exec")
 
 
-def test_the_settings_that_the_readme_shows_are_ones(tmp_path: Path) -> None:
+def test_the_settings_that_the_documents_show_are_ones(tmp_path: Path) -> None:
     entry = {"id": "some-agent", "distribution": {"npx": {"package": "some-agent"}}}
     (tmp_path / "registry.json").write_text(json.dumps({"agents": [entry]}))
     names = set()
-    for code in fenced(README, "toml"):
+    for code in (code for text in TEXTS.values() for code in fenced(text, "toml")):
         if "[processes]" not in code:  # a workspace's
             (tmp_path / "config.toml").write_text(code)
             names |= config.load(tmp_path).agents.keys()

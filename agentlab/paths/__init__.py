@@ -1,0 +1,8 @@
+"""The one place where a path that anybody gave becomes a name, and a name becomes an open file."""
+
+from .entry import ANYTHING, TEMPORARY
+from .names import IGNORED, shown
+from .problem import problem
+from .workspace import Located, Workspace
+
+__all__ = ["ANYTHING", "IGNORED", "TEMPORARY", "Located", "Workspace", "problem", "shown"]

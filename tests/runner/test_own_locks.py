@@ -85,7 +85,7 @@ async def outcome(host: ToolHost, name: str, args: dict[str, Any], **who: Any) -
 
 async def nothing_is_left(host: ToolHost, plane: FakePlane) -> None:
     """All that is held can be given back, and then nothing is held or waited for."""
-    for job in list(host._runs.background._jobs):
+    for job in list(host._background._jobs):
         await host.stop(job)
     await host.release()
     await until(lambda: not plane.state.locks.tickets)

@@ -23,7 +23,7 @@ from agentlab import processes
 from agentlab.core.events import JSON, Error, Message
 from agentlab.errors import AgentFailed, BadRequest, Refused, Unavailable
 from agentlab.runner.gate import Permission
-from agentlab.runner.tools.runs import Command, Ended
+from agentlab.runner.tools import Command, Ended
 
 from .base import Context, Turn
 from .failures import classify, of_death

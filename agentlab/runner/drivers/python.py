@@ -13,7 +13,7 @@ from typing import ClassVar
 from agentlab import processes
 from agentlab.core.events import JSON
 from agentlab.errors import AgentlabError, BadRequest
-from agentlab.runner.tools.runs import Command, Ended
+from agentlab.runner.tools import Command, Ended
 
 from .base import Context, Turn
 from .playing import Playing

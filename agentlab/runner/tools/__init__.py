@@ -2,8 +2,8 @@
 
 from .around import Outcome
 from .catalogue import ToolSpec
+from .children import PINNED, Command, Ended
 from .host import ToolHost
 from .results import Change, Kept, Ran
-from .runs import PINNED
 
-__all__ = ["PINNED", "Change", "Kept", "Outcome", "Ran", "ToolHost", "ToolSpec"]
+__all__ = ["PINNED", "Change", "Command", "Ended", "Kept", "Outcome", "Ran", "ToolHost", "ToolSpec"]

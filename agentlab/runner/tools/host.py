@@ -29,7 +29,9 @@ from agentlab.sandbox import Sandbox
 from . import aliases, policy, waits
 from . import catalogue as offered
 from .around import Around
+from .background import Background
 from .catalogue import ToolSpec
+from .children import Children, Command, Ended
 from .contents import all_edited, edited, patched
 from .fence import Fences
 from .files import Files
@@ -39,7 +41,7 @@ from .look import Look
 from .page import Page
 from .permit import Permit
 from .results import Change, Kept, Printed, Ran, Todo, Todos, granted_json
-from .runs import Command, Ended, Runs
+from .runs import Runs
 from .scan import ignored
 from .search import Search, Wanted
 from .shadow import Shadow
@@ -97,17 +99,11 @@ class ToolHost:
         walk = Walk(self.workspace, rules.ignore)
         self._look = Look(self.workspace, walk)
         self._search = Search(self.workspace, walk, env={**env, AGENT_VARIABLE: gate.owner})
+        self._children = Children(self.workspace, self._ledger, self._watch, env=env, directory=private)
+        self._background = Background(private, self._watch.look)
         self._runs = Runs(
-            self.workspace,
-            self._ledger,
-            self._grants,
-            self._watch,
-            rules=rules,
-            env=env,
-            children=children,
-            directory=private,
-            sandbox=sandbox,
-        )
+            self.workspace, gate, self._grants, self._children, self._background, rules=rules, most=children, sandbox=sandbox
+        )  # fmt: skip
         self._done: dict[str, Callable[[Any], Awaitable[Any]]] = {
             "read": lambda a: self._files.read(a.path, a.start, a.end),
             "read_bytes": lambda a: self._files.read_bytes(a.path, a.start, a.end),
@@ -131,8 +127,8 @@ class ToolHost:
                 stdin=a.stdin,
                 background=a.background,
             ),
-            "output": lambda a: self._runs.background.output(a.id, a.since, a.wait),
-            "stop": lambda a: self._runs.background.stop(a.id),
+            "output": lambda a: self._background.output(a.id, a.since, a.wait),
+            "stop": lambda a: self._background.stop(a.id),
             "todo": _todo,
             "artifact": lambda a: self._artifact(a.name, _bytes_of(a, a.name), a.kind),
             "claim": self._claim,
@@ -158,7 +154,7 @@ class ToolHost:
     @property
     def scratch(self) -> Path:
         """The agent's own folder for temporary files."""
-        return self._runs.scratch
+        return self._children.scratch()
 
     @property
     def root(self) -> Path:
@@ -416,7 +412,7 @@ class ToolHost:
 
     async def supervise(self, command: Command) -> Ended:
         """Run a part of the agent itself: logged, watched and ended like a command of its, but under no process unit."""
-        return await self._runs.supervise(command)
+        return await self._children.supervise(command)
 
     @asynccontextmanager
     async def holding(self, *units: str) -> AsyncIterator[None]:
@@ -434,15 +430,17 @@ class ToolHost:
 
     def children(self) -> Pids:
         """Pids of the roots of all process trees that the host runs at the moment."""
-        return self._runs.pids
+        return self._children.pids
 
     async def end(self) -> None:
         """Kill what still runs."""
-        await self._runs.end(grace=0)
+        await self._children.end(now=True)
 
     async def close(self, *, now: bool = False) -> None:
         """End what still runs and remove the private copies. The grants are the runner's to give back."""
-        await self._runs.close(now=now)
+        await self._children.end(now=now)
+        await self._background.close()
+        await self._children.close()
         await asyncio.to_thread(self._watch.close)
 
     # --- tools that need no room of their own --------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 from agentlab.core import policy
 from agentlab.errors import BadRequest, NotFound
 
-from .rows import Row, Tables
+from .rows import Row, Tables, short
 from .text import line, visible
 
 SHOWN = 2000  # characters of a call's arguments
@@ -32,11 +32,23 @@ def the_one(rows: list[Row], approval: str | None, name: str) -> Row:
 
 
 def about(row: Row) -> str:
-    """`Bash · file:a.txt · high risk: deletes files`: what it is about, and why to look."""
-    parts = [row.get("tool") or "", ", ".join(row.get("units") or ())]
+    """`Bash · file:a.txt · file:a.txt is held by b · high risk: deletes files`: what it is about, and why to look."""
+    parts = [row.get("tool") or "", ", ".join(row.get("units") or ()), locks_text(row)]
     if row["kind"] == "permission":
         parts.append(": ".join(filter(None, [f"{row.get('risk') or 'low'} risk", ", ".join(row.get("risks") or ())])))
     return " \u00b7 ".join(line(part, 200) for part in parts if part)
+
+
+def locks_text(row: Row) -> str:
+    """`proc:push is held by b, c waits for it`: how its units stood when it was asked. '': all were free, or it names none."""
+    standing: dict[str, list[str]] = {}
+    for lock in row.get("locks") or ():
+        who = short(lock["owner"])
+        said = (
+            f"{who} waits for it" if lock.get("waits") else f"is {'shared' if lock['mode'] == 'S' else 'held'} by {who}"
+        )
+        standing.setdefault(lock["unit"], []).append(said)
+    return "; ".join(f"{line(unit, 200)} {', '.join(said)}" for unit, said in standing.items())
 
 
 def call_text(row: Row) -> str:

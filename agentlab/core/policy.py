@@ -4,7 +4,7 @@
     action = "approve"            # approve | reject | ask | escalate (ask, marked as high risk)
     tool = "run"                  # globs; * also crosses / and spaces. What is left out matches everything
     command = ["pytest*", "ruff *"]
-    unit = "file:src/*"           # all units that a call names must match to approve it; one is enough for the rest
+    unit = "file:src/*"           # all units that a call names, or takes by a pattern, must match to approve it; one is enough for the rest
     agent = "typist*"
     workspace = "/home/ada/src/*"
     risk = "medium"               # at least

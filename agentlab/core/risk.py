@@ -9,6 +9,7 @@ from typing import Final
 
 from .events import JSON
 from .shell import SHELLS, Commands, Words, bare, commands_of
+from .units import kind_of
 
 LEVELS: Final = ("low", "medium", "high")
 RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
@@ -80,7 +81,7 @@ def _of_units(tool: str, units: Sequence[str], unclaimed: Iterable[str], others:
         if outside(unit):
             yield ("medium" if reads else "high"), f"outside the workspace: {unit}"
     for unit in () if reads else unclaimed:
-        if not outside(unit):
+        if not outside(unit) and kind_of(unit) != "proc":  # a command takes it for the one call
             yield "medium", f"outside its claims: {unit}"
     for owner in others:
         yield "medium", f"held by {owner}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agentlab.client import frames
+from agentlab.client import frames, questions
 from agentlab.client.rows import (
     Row,
     Tables,
@@ -119,6 +119,7 @@ def approvals(tables: Tables, *, every: bool = False) -> Listing:
         "agent": lambda row: short(row["agent"]),
         "question": lambda row: row["question"],
         "about": lambda row: ", ".join([*filter(None, [row.get("tool")]), *(row.get("units") or ())]),
+        "locks": questions.locks_text,
         "risk": lambda row: ": ".join(filter(None, [row.get("risk") or "low", ", ".join(row.get("risks") or ())])),
         "options": lambda row: ", ".join(row.get("options") or ()),
         "status": lambda row: row["status"],

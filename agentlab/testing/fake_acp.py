@@ -7,7 +7,8 @@ The prompt is a JSON list of steps, among other words or not, taken one after th
     {"call": [tool, {...}]}           a tool of the MCP server that was handed over with the session
     {"ask": {"title", "kind", "path", "old", "new"}}   request permission for a tool of its own; then it acts, if it may.
                                       over: "client" hands the write to us; also: a file that it
-                                      writes besides; linger: s that it goes on afterwards
+                                      writes besides; linger: s that it goes on afterwards;
+                                      command: what it says that it would run
     {"act": {...}}                    the same without asking
     {"sleep": seconds}  {"garbage": lines}  {"long": bytes of one line}  {"daemon": seconds}  {"exit": code}  {"stop": reason}  {"fail": text}
 It reaches MCP servers by HTTP too, unless there is FAKE_ACP_NO_HTTP.
@@ -208,6 +209,8 @@ class Agent:
             "title": what.get("title"),
             "kind": what.get("kind"),
         }
+        if command := what.get("command"):
+            shown["rawInput"] = {"command": command}
         if path := what.get("path"):
             diff = {"type": "diff", "path": path, "oldText": what.get("old"), "newText": what.get("new", "")}
             shown |= {"content": [diff], "locations": [{"path": path}]}

@@ -216,6 +216,7 @@ def test_the_risk_of_what_a_call_names() -> None:
     assert assess("Edit", ("file:a",), unclaimed=("file:a",)) == ("medium", ("outside its claims: file:a",))
     assert assess("Edit", ("file:a",), others=("bob",)) == ("medium", ("held by bob",))
     assert assess("Read", ("file:a",), unclaimed=("file:a",)) == ("low", ())
+    assert assess("run", ("proc:test",), {"argv": ["pytest"]}, unclaimed=("proc:test",)) == ("low", ())
     assert assess("Mystery", (), {"x": 1}) == ("medium", ("what it touches is not known",))
 
 

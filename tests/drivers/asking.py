@@ -120,6 +120,19 @@ class Asking:
         assert said == ("" if network == "model" else "connected\n"), bench.said(-1)
         assert not (bench.base / "outside").exists()
 
+    async def test_a_command_is_asked_about_by_the_unit_of_its_pattern_and_holds_it(self, bench: DriverBench) -> None:
+        """Beside the workspace, which any command holds."""
+        await bench.typist.claim(("proc:git",))
+        step = {**self.own[1], "args": {**self.own[1]["args"], "command": "git --version"}, "exact": True}
+        driver = await bench.started(boundary="native")
+        turn = asyncio.create_task(driver.prompt(do(step, {"say": "ran"})))
+        await bench.plane.answer(YES)
+        await until(bench.waiting)
+        assert bench.plane.asked[0].units == ("dir:.", "proc:git")
+        await bench.typist.release()
+        assert (await turn).output == "ran"
+        assert not bench.gate.grants()
+
     async def test_what_a_command_that_was_approved_wrote_is_recorded(self, bench: DriverBench) -> None:
         await self.acted(bench, self.own[1])
         (write,) = bench.gate.of(FileWrite)

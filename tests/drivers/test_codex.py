@@ -219,6 +219,17 @@ class TestNativeCodex(Answering, InSandbox, TestCodex):
         assert "42000042" in bench.said(1)
         assert list(bench.root.iterdir()) == []
 
+    async def test_a_command_is_asked_about_by_the_unit_of_its_pattern_and_holds_it(self, bench: DriverBench) -> None:
+        await bench.typist.claim(("proc:git",))
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(command("git --version"), {"say": "ran"})))
+        await self.answered(bench, YES)
+        await until(bench.waiting)
+        assert bench.plane.asked[0].units == ("proc:git",)
+        await bench.typist.release()
+        assert (await turn).output == "ran"
+        assert not bench.gate.grants()
+
     @pytest.mark.parametrize(("rung", "network"), [("bubblewrap", "model"), ("landlock", "all")])
     async def test_in_the_sandbox_nothing_that_it_runs_reaches_further_than_the_workspace(
         self, bench: DriverBench, rung: str, network: Network

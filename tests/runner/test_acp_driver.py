@@ -180,6 +180,23 @@ async def test_what_an_approved_act_wrote_by_itself_is_recorded(bench: Bench) ->
     assert not bench.gate.grants()
 
 
+@pytest.mark.parametrize("told", [{"title": "push", "command": "git push"}, {"title": "git push"}])
+async def test_a_command_is_asked_about_by_the_unit_of_its_pattern_and_holds_it(
+    bench: Bench, told: dict[str, str]
+) -> None:
+    driver = await bench.started(boundary="native")
+    _, typist = bench.lab.agent("typist")
+    await typist.claim(("proc:git",))
+    ask = {"kind": "execute", **told}
+    turn = asyncio.create_task(driver.prompt(do({"ask": ask}, {"say": "ok"})))
+    await bench.lab.plane.answer(YES)
+    await until(lambda: len(bench.lab.plane.tickets) == 2)
+    assert bench.lab.plane.asked[0].units == ("dir:.", "proc:git")
+    await typist.release()
+    assert (await turn).output == "ok"
+    assert not bench.gate.grants()
+
+
 async def test_what_an_approved_act_wrote_elsewhere_is_put_back(bench: Bench) -> None:
     bench.lab.plane.verdicts.append(YES)
     driver = await bench.started(boundary="native")

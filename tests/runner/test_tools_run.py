@@ -19,6 +19,8 @@ from agentlab.core.events import (
     ProcStart,
     ToolResult,
 )
+from agentlab.core.policy import Rule
+from agentlab.runner.gate import Verdict
 from agentlab.runner.tools import PINNED, policy
 
 PY = sys.executable
@@ -208,6 +210,48 @@ async def test_closing_the_host_ends_what_runs(tool_lab):
 )
 def test_a_command_belongs_to_the_unit_of_its_pattern(argv, units):
     assert policy.Policy().units(argv) == units
+
+
+@pytest.mark.parametrize(
+    ("given", "units"),
+    [
+        ({"argv": ["git", "push"]}, ("proc:push",)),
+        ({"argv": "git push origin", "writes": ["out/"]}, ("file:out", "proc:push")),
+        ({"command": "cd x && git push; pytest"}, ("proc:push", "proc:test")),
+        ({"argv": ["git", "push"], "unit": "proc:mine"}, ("proc:mine",)),
+        ({"argv": ["ls"]}, ()),
+    ],
+)
+async def test_who_is_asked_about_a_command_sees_the_units_that_it_takes_by_its_pattern(tool_lab, given, units):
+    (tool_lab.root / "agentlab.toml").write_text('[processes]\npush = ["git push*"]\n')
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="ask", tool="run"),))
+    await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="ann"))
+    with pytest.raises(errors.Refused, match="denied by ann"):
+        await a.call("run", given)
+    assert [request.units for request in tool_lab.plane.asked] == [units]
+
+
+async def test_a_rule_about_a_process_unit_is_about_the_commands_of_its_pattern(tool_lab):
+    a, _ = tool_lab.agent("a", home_rules=(Rule(action="reject", unit="proc:deploy"),))
+    await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="policy"))
+    with pytest.raises(errors.Refused, match="denied by policy"):
+        await a.run(["make", "deploy"])
+    assert (await a.run(["true"])).code == 0
+
+
+@pytest.mark.parametrize(
+    ("input", "units"),
+    [
+        ({"command": "cd x && A=1 timeout 5 git push"}, ("proc:git",)),
+        ({"command": "/bin/bash -lc 'pytest -q; git status'"}, ("proc:test", "proc:git")),
+        ({"argv": ["/usr/bin/git", "log"]}, ("proc:git",)),
+        ({"command": "ls"}, ()),
+        ({"path": "git push"}, ()),
+        (None, ()),
+    ],
+)
+def test_a_command_of_a_vendors_own_tool_belongs_to_the_units_of_its_patterns(input, units):
+    assert policy.Policy().units_of(input) == units
 
 
 async def test_patterns_and_ignores_come_from_the_workspace(tool_lab):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
+
+import pytest
 
 import agentlab
 
@@ -28,6 +34,37 @@ def test_a_question_outlives_the_plane_and_its_answer_reaches_the_agent(
     assert agent.wait(60).output == "went on"
     (row,) = lab.approvals().to_dict("records")
     assert (row["approval"], row["status"], row["answer"]) == (before["approval"], "answered", "yes")
+
+
+@pytest.mark.parametrize("holding", ["held", "queued for"])
+def test_a_command_to_be_allowed_shows_how_the_unit_of_its_pattern_stands(
+    lab: agentlab.Lab, home: Path, work: Path, holding: str
+) -> None:
+    """To the API, the handle, and the command line: one row, from which the sidebar too is drawn."""
+    (work / "agentlab.toml").write_text('[processes]\npush = ["git push*"]\n')
+    holder = lab.spawn("script", name="holder", steps=[{"ask": "done?"}], claims=["proc:push"], workdir=work)
+    until(lambda: holder.questions, "its question, while it holds")
+    run = holder.run
+    if holding == "queued for":
+        queued = run.spawn("script", name="queued", steps=[{"say": "now"}], claims=["proc:push"])
+        until(lambda: queued.status == "waiting", "its place in the queue")
+    agent = run.spawn("script", name="a", steps=[{"run": ["git", "push"]}], permissions=["ask tool=run"])
+    until(lambda: agent.questions, "the question")
+    (asked,) = agent.questions
+    assert asked["units"] == ["proc:push"]
+    assert [(lock["unit"], lock["owner"].rpartition("/")[2], lock.get("waits", False)) for lock in asked["locks"]] == [
+        ("proc:push", "holder", False),
+        *([("proc:push", "queued", True)] if holding == "queued for" else []),
+    ]
+    said = "proc:push is held by holder" + (", queued waits for it" if holding == "queued for" else "")
+    rows = {row["approval"]: row for row in lab.approvals().to_dict("records")}
+    assert json.loads(rows[asked["approval"]]["locks"]) == asked["locks"]
+    assert said in agent._repr_mimebundle_()["text/html"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "agentlab.cli", "approvals"], env={**os.environ, "AGENTLAB_HOME": str(home), "COLUMNS": "300"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert said in shown.stdout, shown
 
 
 def test_of_answers_that_race_exactly_one_wins_and_the_others_are_told_whose(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _READS = frozenset({"read", "search", "think"})
 _WHOLE = "dir:."
-"""What a command may change is not known beforehand: it holds the workspace."""
+"""What a command may change is not known beforehand: it holds the workspace, beside its process units."""
 
 _HELD = 1.0  # s between looks whether an act still holds what it stands on
 
@@ -136,7 +136,10 @@ class Native:
         named = [path for path, _, _ in ask.tool.diffs] or list(ask.tool.paths)
         workspace = self._context.tools.workspace
         if ask.tool.kind == "execute" or not named:
-            return (workspace.canonical_unit(_WHOLE),)
+            told = ask.tool.input or {
+                "command": ask.tool.title
+            }  # Gemini titles a command by itself, and tells no more of it
+            return (workspace.canonical_unit(_WHOLE), *self._context.tools.processes(told))
         return tuple(dict.fromkeys(workspace.unit(str(self.cwd / path)) for path in named))
 
     def _bases(self, ask: Ask) -> dict[str, str | None]:

@@ -29,7 +29,7 @@ ACTS = frozenset({"fileChange", "commandExecution"})
 _READS = frozenset({"read", "listFiles", "search"})
 """Commands that Codex itself knows to be only looks. Its sandbox holds them to it."""
 
-_RUN = "proc:run"  # what any command holds, shared
+_RUN = "proc:run"  # what a command holds, shared, that no pattern is about
 _STATUS = {"completed": "ok", "declined": "denied", "failed": "error"}
 
 
@@ -118,7 +118,10 @@ class Native:
     def _needs(self, item: Item) -> tuple[str, dict[str, JSON], tuple[str, ...], Mode]:
         """As a call of which tool of ours it counts, and what it has to hold. Raises OutsideWorkspace, BadRequest."""
         if item["type"] == "commandExecution":
-            return "run", {"argv": item.get("command"), "cwd": item.get("cwd")}, (_RUN,), Mode.SHARED
+            args = {"argv": item.get("command"), "cwd": item.get("cwd")}
+            if units := self._context.tools.processes(args):
+                return "run", args, units, Mode.EXCLUSIVE
+            return "run", args, (_RUN,), Mode.SHARED
         try:
             units = tuple(dict.fromkeys(self._context.tools.workspace.unit(path) for path in _paths(item)))
         except AgentlabError as error:

@@ -85,9 +85,6 @@ class ToolHost:
         for directory in (home, private.parent, private):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fences = Fences(home / "fences")
-        self._permit = Permit(
-            gate, spec, str(self.workspace.root), home=home_rules, workspace=rules.policy, named=self.workspace.canonical_unit
-        )  # fmt: skip
         self._ledger = Ledger(gate, blob_limit=blob_limit)
         self._grants = Grants(gate, policy=spec.claims_policy or claims or "implicit", hold=hold)
         self._watch = Watch(
@@ -104,6 +101,12 @@ class ToolHost:
         self._runs = Runs(
             self.workspace, gate, self._grants, self._children, self._background, rules=rules, most=children, sandbox=sandbox
         )  # fmt: skip
+        self._permit = Permit(
+            gate, spec, str(self.workspace.root), home=home_rules, workspace=rules.policy,
+            named=self.workspace.canonical_unit, processes=self._runs.patterned,
+        )  # fmt: skip
+        self.processes = rules.units_of
+        """For drivers: the process units of a command that the agent's own program would run, from how it is told."""
         self._done: dict[str, Callable[[Any], Awaitable[Any]]] = {
             "read": lambda a: self._files.read(a.path, a.start, a.end),
             "read_bytes": lambda a: self._files.read_bytes(a.path, a.start, a.end),

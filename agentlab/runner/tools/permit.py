@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from agentlab.core import policy, risk
 from agentlab.core.events import JSON, AgentSpec
@@ -18,7 +18,8 @@ SHOWN = 200  # characters of an argument in a question
 
 
 class Permit:
-    """home: the rules of the person's `config.toml`. workspace: those of the `agentlab.toml`. named: spells a unit."""
+    """home: the rules of the person's `config.toml`. workspace: those of the `agentlab.toml`. named: spells a unit. processes: the
+    units that a command, given as `argv` or as `command`, takes by its pattern."""
 
     def __init__(
         self,
@@ -29,8 +30,9 @@ class Permit:
         home: tuple[Rule, ...],
         workspace: tuple[Rule, ...],
         named: Callable[[str], str],
+        processes: Callable[[Any, Any], tuple[str, ...]],
     ) -> None:
-        self._gate, self._root, self._named = gate, root, named
+        self._gate, self._root, self._named, self._processes = gate, root, named, processes
         self.workspace = workspace
         spec_rules = tuple(policy.parse(text) for text in spec.permissions)
         self._layers = Layers(spec=spec_rules, home=home, workspace=workspace)
@@ -93,13 +95,15 @@ class Permit:
             )
 
     def units(self, tool: str, args: Mapping[str, JSON]) -> tuple[str, ...]:
-        """The work units that a call names."""
+        """The work units that a call names, or takes without naming them. Raises BadRequest: its command makes no sense."""
         paths = [args[key] for key in ("path", "to") if isinstance(args.get(key), str)]
         kind = "dir" if tool in ("list", "search", "glob", "grep") else "file"
         found = [f"{kind}:{path}" for path in paths]
         for key in ("units", "writes"):
             found += [unit if ":" in unit else f"file:{unit}" for unit in _texts(args.get(key))]
         found += _texts([args.get("unit")])
+        if tool == "run" and not args.get("unit"):
+            found += self._processes(args.get("argv"), args.get("command"))
         return tuple(dict.fromkeys(self._spelled(unit) for unit in found))
 
     def _spelled(self, unit: str) -> str:

@@ -16,12 +16,14 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
+from agentlab.core.events import JSON
 from agentlab.core.policy import Rule
+from agentlab.core.shell import bare, commands_of
 from agentlab.errors import BadRequest, NotFound
 from agentlab.paths import IGNORED, Workspace
 
@@ -105,8 +107,16 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
     def units(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The process units that a command belongs to; those of all its parts where it is a shell's."""
+        return self._units(simple_commands(argv))
+
+    def units_of(self, input: JSON) -> tuple[str, ...]:
+        """Those of the command in the arguments of a tool that is not ours; (): there is none."""
+        commands = commands_of(input)
+        return () if commands is None else self._units(filter(None, map(bare, commands.simple)))
+
+    def _units(self, commands: Iterable[Sequence[str]]) -> tuple[str, ...]:
         patterns = self.processes | {k: v for k, v in DEFAULTS.items() if k not in self.processes}
-        found = (_class_of(command, patterns) for command in simple_commands(argv))
+        found = (_class_of(command, patterns) for command in commands)
         return tuple(dict.fromkeys(f"proc:{name}" for name in found if name))
 
 

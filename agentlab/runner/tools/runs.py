@@ -63,8 +63,6 @@ class Runs:
     ) -> Ran | Printed:
         """argv: words; one text is split into them. command: a text for the shell instead. background: return when it runs."""
         words = self._words(argv, command)
-        if not words or not words[0] or any("\0" in word for word in words):
-            raise BadRequest(f"{words!r} is no command: it needs a program, and may not have a NUL in it.")
         chosen = (self._workspace.canonical_unit(unit),) if unit else self._rules.units(words)
         exclusive = (*chosen, *(self._written(path) for path in writes))
         held, mode = (exclusive, Mode.EXCLUSIVE) if exclusive else ((policy.ANY,), Mode.SHARED)
@@ -84,6 +82,10 @@ class Runs:
             boxed = self._ready(wanted, mode, self._exclusive(), exclusive)
             ended = await self._children.supervise(boxed)
         return _told(self._sandbox, ended)
+
+    def patterned(self, argv: Sequence[str] | str | None, command: str | None) -> tuple[str, ...]:
+        """The process units that `run` takes of itself for such a command, where it is given none. Raises BadRequest."""
+        return self._rules.units(self._words(argv, command))
 
     async def _in_background(self, job: Job, wanted: Command, held: tuple[str, ...], mode: Mode) -> Ran:
         """It may write what it declared, and not what its agent holds besides: that can be given back meanwhile."""
@@ -106,6 +108,12 @@ class Runs:
         self._background.end(job, "what it was granted was taken from it")
 
     def _words(self, argv: Sequence[str] | str | None, command: str | None) -> list[str]:
+        words = self._given(argv, command)
+        if not words or not words[0] or any("\0" in word for word in words):
+            raise BadRequest(f"{words!r} is no command: it needs a program, and may not have a NUL in it.")
+        return words
+
+    def _given(self, argv: Sequence[str] | str | None, command: str | None) -> list[str]:
         match argv, command:
             case None, str(text):
                 shell = shutil.which("bash", path=self._children.env.get("PATH")) or "sh"

@@ -20,7 +20,9 @@ import msgspec
 
 from agentlab.core import commands as c
 from agentlab.core import events as e
+from agentlab.core.fold import apply
 from agentlab.core.state import State
+from agentlab.core.views import tables
 from agentlab.discovery import Plane
 from agentlab.plane.engine import Engine
 from agentlab.store.sqlite import SqliteStore
@@ -135,9 +137,9 @@ async def _folded(log: Path, seq: int) -> Any:
     await store.open()
     async for events in store.run_events(RUN, until=seq):
         for event in events:
-            state.apply(event)
+            apply(state, event)
     await store.close()
-    return msgspec.json.decode(msgspec.json.encode(state.view(RUN)))
+    return msgspec.json.decode(msgspec.json.encode(tables(state, RUN)))
 
 
 # --- the log -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from agentlab.errors import NotFound, Refused
 
+from . import fold
 from .events import AnyBody, Event
 from .leases import Leases
 from .locks import who
@@ -63,7 +64,7 @@ class Turn:
             body=body,
             **columns,
         )
-        self.state.apply(event)
+        fold.apply(self.state, event)
         self.events.append(event)
         return event
 

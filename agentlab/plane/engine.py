@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from agentlab.core import commands as c
 from agentlab.core.decide import decide
 from agentlab.core.events import Blob, Event
+from agentlab.core.fold import apply
 from agentlab.core.leases import Leases
 from agentlab.core.rows import ENDED
 from agentlab.core.schedule import Turns
@@ -84,7 +85,7 @@ class Engine:
         if runs:
             async for events in self.store.events(runs=runs):
                 for event in events:
-                    state.apply(event)
+                    apply(state, event)
         state.journals |= await self.store.journals(runs)
         state.position = self.committed = await self.store.last_id()
         state.changed.clear()

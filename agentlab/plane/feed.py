@@ -15,8 +15,10 @@ from typing import Protocol
 
 import msgspec
 
+from agentlab.core import views
 from agentlab.core.events import Event
-from agentlab.core.state import Row, State, Tables
+from agentlab.core.state import State
+from agentlab.core.views import Row, Tables
 from agentlab.errors import BadRequest
 from agentlab.link.frames import encode_body
 from agentlab.link.messages import Delta, Events
@@ -112,7 +114,7 @@ class Feed:
 
     def view(self, state: State, run_id: str | None = None) -> Tables:
         tables: Tables = {}
-        for table, rows in state.view(run_id).items():
+        for table, rows in views.tables(state, run_id).items():
             tables[table] = {key: self.dress(table, row) for key, row in rows.items()}
         return tables
 
@@ -133,7 +135,7 @@ class Feed:
             self.engine.state.changed.clear()
             self._recent.clear()
             return
-        changes = self.engine.state.take_changes()
+        changes = views.take_changes(self.engine.state)
         if not changes:
             return
         for table, rows in changes.items():

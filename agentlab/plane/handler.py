@@ -12,6 +12,7 @@ from typing import Any
 from agentlab.__about__ import PROTOCOL, __version__
 from agentlab.core import commands as c
 from agentlab.core import events as e
+from agentlab.core import views
 from agentlab.core.claims import granted
 from agentlab.core.rows import ENDED
 from agentlab.errors import AgentlabError, Forbidden, NotFound, VersionMismatch
@@ -220,11 +221,10 @@ class PlaneHandler:
 
     async def agent(self, key: str) -> m.View:
         """The row of an agent, from memory or from the log."""
-        row = self.engine.state.agent_row(key)
+        row = views.agent_row(self.engine.state, key)
         if row is None:
             run_id, _, _ = key.partition("/")
-            state = await self.history.state_at(run_id)
-            row = state.agent_row(key)
+            row = views.agent_row(await self.history.state_at(run_id), key)
         if row is None:
             raise NotFound(f"There is no agent {key!r}. `%agent ps` lists those there are.", agent=key)
         return m.View(data=self.feed.dress("agents", row))
@@ -237,7 +237,7 @@ class PlaneHandler:
                     return m.View(data=_view(self.feed.snapshot(run_id)))
                 past = await self.history.state_at(run_id, seq)
                 # It is nobody else's: what takes longest is done beside the loop.
-                tables = await asyncio.to_thread(past.view, run_id)
+                tables = await asyncio.to_thread(views.tables, past, run_id)
                 return m.View(data={"seq": past.runs[run_id].seq, "tables": tables})
             case m.GetState():
                 return m.View(data=_view(self.feed.snapshot()))

@@ -11,8 +11,10 @@ import sys
 from bisect import bisect_right
 from typing import NamedTuple, NoReturn
 
-from agentlab.core.state import TABLES, State
+from agentlab.core.fold import apply
+from agentlab.core.state import State
 from agentlab.core.transcript import log_lines
+from agentlab.core.views import TABLES
 from agentlab.errors import NotFound
 from agentlab.store.base import Store
 
@@ -97,7 +99,7 @@ class History:
         since, state = film.before(until)
         async for events in self.store.run_events(run_id, since=since, until=until):
             for event in events:
-                state.apply(event)
+                apply(state, event)
         if not state.position:
             await self._refuse(run_id, seq)
         state.changed.clear()
@@ -117,7 +119,7 @@ class History:
             at, state = film.before(known)
             async for events in self.store.run_events(run_id, since=at, until=at + STRIDE * film.every):
                 for event in events:
-                    state.apply(event)
+                    apply(state, event)
                     at = event.seq
                     if at - film.end >= film.every:
                         film.add(at, state)

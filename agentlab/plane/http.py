@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as HttpRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from agentlab.core import views
 from agentlab.core.rows import ENDED
 from agentlab.core.transcript import log_lines
 from agentlab.errors import AgentlabError, BadRequest, Forbidden, Unavailable
@@ -118,10 +119,9 @@ class Api:
 
     async def run(self, request: Request) -> Response:
         run_id = request.path_params["run_id"]
-        row = self.engine.state.row("runs", run_id)
-        if row is None:
-            row = (await self.plane.handler.history.state_at(run_id)).row("runs", run_id)
-        return _json(row)
+        live = self.engine.state
+        state = live if run_id in live.runs else await self.plane.handler.history.state_at(run_id)
+        return _json(views.row(state, "runs", run_id))
 
     async def run_state(self, request: Request) -> Response:
         seq = self._query(request, {"seq": int}).get("seq")

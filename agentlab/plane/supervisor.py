@@ -19,7 +19,7 @@ import msgspec
 from agentlab.core import commands as c
 from agentlab.core import events as e
 from agentlab.core.rows import ENDED, Agent, Question
-from agentlab.core.state import Row
+from agentlab.core.views import Row
 from agentlab.errors import AgentlabError, Unavailable
 from agentlab.link.messages import Message
 from agentlab.link.peer import Peer

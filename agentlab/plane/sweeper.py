@@ -11,7 +11,7 @@ from agentlab.config import Config
 from agentlab.core import commands as c
 from agentlab.core.events import JSON
 from agentlab.core.health import bucket
-from agentlab.core.state import Row
+from agentlab.core.views import Row
 from agentlab.errors import AgentlabError
 from agentlab.runtimes.base import Runtime
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from agentlab.core import events as e
 from agentlab.core.events import Event
-from agentlab.core.state import Row, State
+from agentlab.core.fold import apply
+from agentlab.core.state import State
+from agentlab.core.views import Row, tables
 from agentlab.errors import NotFound, StoreCorrupt
 from agentlab.store.rows import unpack
 from agentlab.store.schema import EVENT_COLUMNS
@@ -45,15 +47,15 @@ class Tree(NamedTuple):
 
 
 def at(db: str | Path, run_id: str, seq: int | None = None) -> dict[str, dict[str, Row]]:
-    """The rows of a run after event `seq` (None: the last): table -> key -> row, as `State.view` gives them.
+    """The rows of a run after event `seq` (None: the last): table -> key -> row, as `core.views.tables` gives them.
 
     Raises NotFound: there is no such run, or it has no such event.
     """
     log = Log(db)
     state = State()
     for event in _events(log, run_id, _position(log, run_id, seq)):
-        state.apply(event)
-    return state.view(run_id)
+        apply(state, event)
+    return tables(state, run_id)
 
 
 def files_at(db: str | Path, run_id: str, seq: int | None = None) -> dict[str, FileAt]:

@@ -11,6 +11,7 @@ from world import Watcher, World
 from agentlab.core import commands as c
 from agentlab.core.events import Mode, Priority
 from agentlab.core.turn import Rules
+from agentlab.core.views import take_changes
 from agentlab.errors import AlreadyHeld, Refused, WouldBlock
 
 ROOTS = {"r": "/w", "s": "/w/sub", "p": "/w", "q": "/elsewhere"}
@@ -164,7 +165,7 @@ class Duel:
     def restart(self) -> None:
         self.oracle.restart()
         self.world.restart()
-        self.world.state.take_changes()
+        take_changes(self.world.state)
         self.check()
 
     def touched(self, owner: str, run: str, units: tuple[str, ...], since: int) -> None:

@@ -28,6 +28,7 @@ from agentlab.core.events import (
     ToolCall,
     ToolResult,
 )
+from agentlab.core.views import agent_row, tables, take_changes
 from agentlab.errors import BadRequest, Forbidden, NameTaken, NotFound, OutsideWorkspace, Refused
 
 
@@ -134,7 +135,7 @@ def test_a_secret_is_neither_logged_nor_kept_nor_printed(world: World) -> None:
     world.do(command)
     assert b"s3cret" not in b"".join(world.encoded)
     assert "s3cret" not in repr(command)
-    assert b"s3cret" not in msgspec.json.encode(world.state.view())
+    assert b"s3cret" not in msgspec.json.encode(tables(world.state))
 
 
 def test_a_task_is_named_by_one_line_of_what_is_to_be_done(world: World) -> None:
@@ -319,14 +320,14 @@ def test_a_run_that_is_forgotten_leaves_no_row_and_says_so_to_those_who_watch(wo
     world.finish(a)
     world.finish("r/b")
     world.do(c.EndRun(run_id="r"))
-    shown = {(table, key) for table, rows in world.state.view("r").items() for key in rows}
-    world.state.take_changes()
+    shown = {(table, key) for table, rows in tables(world.state, "r").items() for key in rows}
+    take_changes(world.state)
     world.state.forget_run("r")
     gone = {
-        (table, key) for table, rows in world.state.take_changes().items() for key, row in rows.items() if row is None
+        (table, key) for table, rows in take_changes(world.state).items() for key, row in rows.items() if row is None
     }
     assert shown == gone
-    assert not any(world.state.view("r").values())
+    assert not any(tables(world.state, "r").values())
     assert not world.state.requests
     assert not world.state.journals
     assert not world.state.latest
@@ -351,9 +352,9 @@ def test_rows_show_long_texts_by_their_beginning(world: World) -> None:
     world.do(
         c.Ask(agent=key, approval="q", question=LONG, input={"path": "a.txt", "data": LONG, "rest": list(range(10**5))})
     )
-    assert len(msgspec.json.encode(world.state.view())) < 10**6
+    assert len(msgspec.json.encode(tables(world.state))) < 10**6
     world.do(c.Finish(agent=key, status="failed", output={"all": [LONG, LONG]}, error=LONG))
-    shown = world.state.view()
+    shown = tables(world.state)
     assert len(msgspec.json.encode(shown)) < 10**6
     row = shown["agents"][key]
     assert row["spec"]["task"].startswith("xxx") and row["spec"]["task"].endswith("x… (20,000,000 characters)")
@@ -365,7 +366,7 @@ def test_rows_show_long_texts_by_their_beginning(world: World) -> None:
 def test_the_row_of_one_agent_has_its_answer_whole_and_all_that_it_is_made_of_but_its_task(world: World) -> None:
     key = world.do(spawn(name="a", task=LONG[:30_000], instructions=LONG[:30_000]), c.Spawned).agent
     world.do(c.Finish(agent=key, status="done", output=LONG))
-    row = world.state.agent_row(key)
+    row = agent_row(world.state, key)
     assert row is not None
     assert (row["output"], row["spec"]["instructions"]) == (LONG, LONG[:30_000])
     assert row["spec"]["task"].endswith("… (30,000 characters)")

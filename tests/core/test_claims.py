@@ -9,6 +9,7 @@ from world import World
 
 from agentlab.core import commands as c
 from agentlab.core.events import LockDeny, LockExpire, LockGrant, LockRelease, LockRequest, Mode, Priority
+from agentlab.core.views import tables
 from agentlab.errors import AlreadyHeld, BadRequest, Forbidden, NotFound, OutsideWorkspace, Refused, WouldBlock
 
 
@@ -213,7 +214,7 @@ def test_an_implicit_claim_is_recorded_as_such(world: World, a: str, b: str) -> 
     world.queue(b, "file:x", implicit=True)
     bodies = [e.body for e in world.log if e.type in ("lock.grant", "lock.request")]
     assert [body.implicit for body in bodies] == [True, True]  # type: ignore[union-attr]
-    assert {row["implicit"] for row in world.state.view()["locks"].values()} == {True}
+    assert {row["implicit"] for row in tables(world.state)["locks"].values()} == {True}
 
 
 # --- order and priorities --------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def test_a_pass_is_in_the_log_with_those_who_were_passed(world: World, a: str, b
     world.queue(d, "file:x")
     passed = [e.body.passed for e in world.events_of(LockRequest)]  # type: ignore[union-attr]
     assert passed == [(), (low.ticket,)]
-    assert world.state.view()["locks"][str(low.ticket)]["bypassed"] == 1
+    assert tables(world.state)["locks"][str(low.ticket)]["bypassed"] == 1
 
 
 def test_a_bump_is_in_the_log_with_who_did_it(world: World, a: str, b: str, d: str) -> None:
@@ -317,7 +318,7 @@ def test_an_expiry_is_an_event_before_the_next_grant(world: World, a: str, b: st
 def test_a_paused_holder_is_shown_and_its_loss_has_a_reason(world: World, a: str) -> None:
     ticket = world.grant(a, "file:x", ttl=1e6).ticket
     world.do(c.Signal(agent=a, verb="pause"))
-    assert world.state.view()["locks"][str(ticket)]["status"] == "paused"
+    assert tables(world.state)["locks"][str(ticket)]["status"] == "paused"
     world.tick(1801.0)
     (lost,) = world.events_of(LockExpire)
     assert lost.status == "pause"
@@ -392,7 +393,7 @@ def test_people_hold_locks_as_agents_do(world: World, a: str) -> None:
 def test_rows_say_who_waits_for_whom_at_which_place(world: World, a: str, b: str) -> None:
     world.grant(a, "dir:src")
     ticket = world.queue(b, "file:src/x").ticket
-    shown = world.state.view()
+    shown = tables(world.state)
     assert shown["agents"][a]["holds"] == ["dir:src"]
     row = shown["agents"][b]
     assert row["status"] == "waiting"
@@ -403,7 +404,7 @@ def test_rows_say_who_waits_for_whom_at_which_place(world: World, a: str, b: str
     lock = shown["locks"][str(ticket)]
     assert (lock["status"], lock["position"], lock["token"], lock["granted"]) == ("waiting", 1, None, None)
     world.release(a)
-    row = world.state.view()["agents"][b]
+    row = tables(world.state)["agents"][b]
     assert (row["status"], row["waits"], row["holds"]) == ("running", None, ["file:src/x"])
 
 

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 from scenarios import check_scenarios
 
-from agentlab.core import agents, claims, digest, leases, locks, modes, runs, runtimes, state, turn, units, usage
+from agentlab.core import agents, claims, digest, fold, leases, locks, modes, runs, runtimes, state, turn, units, usage
 from agentlab.core import events as e
+from agentlab.core.state import State
 from agentlab.errors import WouldBlock
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -549,37 +550,37 @@ def decide_writes_beside_the_log(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def apply_reads_what_is_not_in_the_log(patch: pytest.MonkeyPatch) -> None:
-    real, folds = state.State._lock_grant, itertools.count()
+    real, folds = fold._lock_grant, itertools.count()
 
-    def fold(self: state.State, event: e.Event, body: e.LockGrant) -> None:
-        real(self, event, body)
-        self.locks.tickets[body.ticket].granted = next(folds)
+    def grant(state: State, event: e.Event, body: e.LockGrant) -> None:
+        real(state, event, body)
+        state.locks.tickets[body.ticket].granted = next(folds)
 
-    patch.setitem(state._FOLDS, e.LockGrant, fold)
+    patch.setitem(fold._FOLDS, e.LockGrant, grant)
 
 
 @bug
 def seqs_have_gaps(patch: pytest.MonkeyPatch) -> None:
-    real = state.State.apply
+    real = fold.apply
 
-    def apply(self: state.State, event: e.Event) -> None:
-        real(self, event)
+    def apply(state: State, event: e.Event) -> None:
+        real(state, event)
         if event.type == "lock.deny":
-            self.runs[event.run_id].seq += 1
+            state.runs[event.run_id].seq += 1
 
-    patch.setattr(state.State, "apply", apply)
+    patch.setattr(fold, "apply", apply)
 
 
 @bug
 def ids_are_used_twice(patch: pytest.MonkeyPatch) -> None:
-    real = state.State.apply
+    real = fold.apply
 
-    def apply(self: state.State, event: e.Event) -> None:
-        real(self, event)
+    def apply(state: State, event: e.Event) -> None:
+        real(state, event)
         if event.type == "lock.deny":
-            self.position -= 1
+            state.position -= 1
 
-    patch.setattr(state.State, "apply", apply)
+    patch.setattr(fold, "apply", apply)
 
 
 @bug
@@ -590,21 +591,21 @@ def nodes_are_left_over(patch: pytest.MonkeyPatch) -> None:
 @bug
 def late_reports_rewrite_the_end(patch: pytest.MonkeyPatch) -> None:
     """Counted in place: in what an event and other rows hold too."""
-    real = state.State._agent_end
+    real = fold._agent_end
 
-    def end(self: state.State, event: e.Event, body: e.AgentEnd) -> None:
-        real(self, event, body)
-        agent = self._actor(event)
+    def end(state: State, event: e.Event, body: e.AgentEnd) -> None:
+        real(state, event, body)
+        agent = fold._actor(state, event)
         if agent is not None:
             agent.usage = body.usage
 
-    def call(self: state.State, event: e.Event, body: e.ModelCall) -> None:
-        agent = self._actor(event)
+    def call(state: State, event: e.Event, body: e.ModelCall) -> None:
+        agent = fold._actor(state, event)
         if agent is not None:
             agent.usage.update(usage.plus(agent.usage, usage.of_call(event)))
 
-    patch.setitem(state._FOLDS, e.AgentEnd, end)
-    patch.setitem(state._FOLDS, e.ModelCall, call)
+    patch.setitem(fold._FOLDS, e.AgentEnd, end)
+    patch.setitem(fold._FOLDS, e.ModelCall, call)
 
 
 @bug
@@ -620,7 +621,7 @@ def an_agent_that_ends_takes_back_what_was_seen(patch: pytest.MonkeyPatch) -> No
 
 @bug
 def queues_change_unseen(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(state.State, "_lock_changed", lambda self, ticket, owner: self.changed.add(("locks", str(ticket))))
+    patch.setattr(fold, "_lock_changed", lambda state, ticket, owner: state.changed.add(("locks", str(ticket))))
 
 
 @bug

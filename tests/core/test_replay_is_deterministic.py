@@ -11,6 +11,9 @@ import pytest
 from scenarios import random_duel
 from world import folded, stored, view
 
+from agentlab.core.fold import apply
+from agentlab.core.views import tables
+
 
 def told(hash_seed: str) -> bytes:
     """Everything that happened, event by event, in a process of its own."""
@@ -35,7 +38,7 @@ def test_a_log_replayed_to_any_point_shows_what_was_so_then(seed: int) -> None:
     events = [stored(event) for event in world.log]
     grown = folded([])
     for number, event in enumerate(events, start=1):
-        grown.apply(event)
+        apply(grown, event)
         if number % 25 == 0:
             assert view(grown) == view(folded(events[:number]))
     assert view(grown) == view(world.state)
@@ -45,7 +48,7 @@ def test_a_run_folded_alone_shows_the_same_rows_of_it() -> None:
     world = random_duel(3, 120)
     for run in ("r", "s"):
         alone = folded([stored(event) for event in world.log if event.run_id == run])
-        shown, whole = alone.view(run), world.state.view(run)
+        shown, whole = tables(alone, run), tables(world.state, run)
         for table in ("agents", "tasks", "runs", "artifacts"):
             for rows in (shown[table], whole[table]):
                 for row in rows.values():

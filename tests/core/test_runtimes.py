@@ -10,6 +10,7 @@ from world import World
 from agentlab.core import commands as c
 from agentlab.core.events import AgentEnd, AgentSpec, StateSet
 from agentlab.core.turn import Rules
+from agentlab.core.views import take_changes
 from agentlab.errors import BadRequest, NotFound, Refused
 
 RULES = Rules()
@@ -71,11 +72,11 @@ def test_an_unknown_runtime_is_refused_with_those_that_exist(world: World) -> No
 def test_its_row_changes_with_each_slot_that_is_taken_or_given_back(world: World) -> None:
     register(world)
     world.run("r", "/w")
-    world.state.take_changes()
+    take_changes(world.state)
     agent = world.agent("a")
-    assert "local" in world.state.take_changes()["runtimes"]
+    assert "local" in take_changes(world.state)["runtimes"]
     world.finish(agent)
-    assert "local" in world.state.take_changes()["runtimes"]
+    assert "local" in take_changes(world.state)["runtimes"]
 
 
 # --- health ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from world import World, folded, stored
 
 from agentlab.core import commands as c
 from agentlab.core import events as e
+from agentlab.core.fold import apply
 from agentlab.core.state import State
 
 LEFT_BEHIND = {"changed", "_spelled", "_places", "ended", "forgotten"}
@@ -42,7 +43,7 @@ def copied_on_the_way(log: list[e.Event], seed: int) -> None:
         if luck.random() < 0.1:
             left.append((state, everything(state)))
             state = state.copy()
-        state.apply(event)
+        apply(state, event)
         if number % 20 == 0:
             assert everything(state) == everything(folded(events[:number]))
     assert everything(state) == everything(folded(events))

@@ -14,6 +14,7 @@ from world import Watcher, World
 from agentlab.core import commands as c
 from agentlab.core.events import AgentSpec, FileRead, StateSet
 from agentlab.core.turn import Rules
+from agentlab.core.views import take_changes
 from agentlab.errors import AgentlabError, BadRequest, NameTaken, NotFound, Refused
 
 RULES = Rules(queued=200.0, dispatched=100.0, pause_hold=1e9, idle_run=1e12)
@@ -347,7 +348,7 @@ class Lives(RuleBasedStateMachine):
         self.world.restart()
         for life in self.lives.values():
             life.since = self.world.now  # a plane that was away is no fault of theirs
-        self.world.state.take_changes()
+        take_changes(self.world.state)
         self._check()
 
 

@@ -15,6 +15,7 @@ from agentlab.core import commands as c
 from agentlab.core import usage
 from agentlab.core.digest import dhash
 from agentlab.core.events import AgentEnd, AgentSpec, ModelCall, RunEnd
+from agentlab.core.views import take_changes
 
 COLUMNS = {"in": "tok_in", "out": "tok_out", "cached": "tok_cache", "cost": "cost"}
 
@@ -87,7 +88,7 @@ def test_a_run_has_used_what_its_agents_have(happened: list[tuple[str, str, str,
                 ledger.end(name, much)
             case "restart":
                 ledger.world.restart()
-                ledger.world.state.take_changes()
+                take_changes(ledger.world.state)
             case "copy":
                 left.append((ledger.world.state, dict(ledger.world.state.runs["r"].usage)))
                 ledger.world.state = ledger.world.state.copy()

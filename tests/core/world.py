@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from agentlab.core import commands as c
+from agentlab.core import fold
 from agentlab.core.decide import decide
 from agentlab.core.events import AgentSpec, Event, Mode, decode_payload, encode_payload
 from agentlab.core.leases import Leases
 from agentlab.core.state import State
 from agentlab.core.turn import PLANE, Instant, Rules
+from agentlab.core.views import tables, take_changes
 from agentlab.errors import AgentlabError
 
 R = TypeVar("R")
@@ -28,7 +30,7 @@ def stored(event: Event) -> Event:
 def folded(events: list[Event]) -> State:
     state = State()
     for event in events:
-        state.apply(event)
+        fold.apply(state, event)
     return state
 
 
@@ -138,7 +140,7 @@ class World:
 
 def view(state: State) -> bytes:
     """All rows, in one spelling."""
-    return _rows.encode(state.view())
+    return _rows.encode(tables(state))
 
 
 class Watcher:
@@ -156,7 +158,7 @@ class Watcher:
         world = self.world
         for event in world.log[self.read :]:
             self._numbered(event)
-            self.folded.apply(stored(event))
+            fold.apply(self.folded, stored(event))
         self.read = len(world.log)
         assert view(self.folded) == view(world.state), "decide is not choose + apply"
         assert (self.folded.position, self.folded.token) == (world.state.position, world.state.token)
@@ -178,14 +180,14 @@ class Watcher:
 
     def _mirrored(self) -> None:
         """Whoever follows the row deltas sees what a snapshot would show."""
-        for table, rows in self.world.state.take_changes().items():
+        for table, rows in take_changes(self.world.state).items():
             mine = self.mirror.setdefault(table, {})
             for key, row in rows.items():
                 if row is None:
                     mine.pop(key, None)
                 else:
                     mine[key] = row
-        shown = self.world.state.view()
+        shown = tables(self.world.state)
         for rows in (*self.mirror.get("runs", {}).values(), *shown["runs"].values()):
             rows.update(seq=0, touched=0)  # they go on with every event, and are sent with the next real change
         for table, rows in shown.items():

@@ -12,6 +12,7 @@ import pytest
 
 from agentlab.core import commands as c
 from agentlab.core import events as e
+from agentlab.core.views import tables
 from agentlab.errors import OutcomeUnknown, Unavailable, WouldBlock
 from agentlab.plane.engine import Engine
 from agentlab.store.base import Batch
@@ -184,10 +185,10 @@ async def test_a_next_engine_folds_the_same_state(tmp_path: Path) -> None:
     held = await first.submit(claim("ada", "file:a", "dir:src"))
     await first.submit(claim("bob", "file:src/x"))
     await first.close()
-    before = first.state.view()
+    before = tables(first.state)
     second = Engine(SqliteStore(tmp_path / "log.db"))
     await second.start()
-    assert second.state.view() == before
+    assert tables(second.state) == before
     assert second.leases.left("user:ada", 60.0, second.now().mono) > 59.0, "a restart is no fault of the owner"
     fresh = await second.submit(claim("eve", "file:other"))
     assert isinstance(held, c.Granted)

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from agentlab.core import commands as c
 from agentlab.core import events as e
 from agentlab.core.events import AgentSpec, Event
+from agentlab.core.fold import apply
 from agentlab.core.rows import ENDED
 from agentlab.core.state import State
+from agentlab.core.views import tables
 from agentlab.errors import AgentlabError, NotFound
 from agentlab.plane import history
 from agentlab.plane.engine import Engine
@@ -108,14 +110,14 @@ async def log_of(store: MemoryStore | SqliteStore, run: str) -> list[Event]:
 def folded(events: list[Event]) -> State:
     state = State()
     for event in events:
-        state.apply(event)
+        apply(state, event)
     return state
 
 
 def shown(state: State, run: str) -> bytes:
     """The rows of a run in one spelling, and what is counted beside them."""
     beside = (state.position, state.token, state.requests, state.latest and sorted(state.latest.values()))
-    return _rows.encode((state.view(run), beside))
+    return _rows.encode((tables(state, run), beside))
 
 
 def check(state: State, events: list[Event], run: str, seq: int | None) -> None:

@@ -17,6 +17,7 @@ from agentlab.core.leases import Leases
 from agentlab.core.rows import ENDED
 from agentlab.core.state import State
 from agentlab.core.turn import Instant
+from agentlab.core.views import waits
 from agentlab.errors import AgentlabError, Forbidden, NotFound, OutcomeUnknown, Unavailable
 from agentlab.link import messages as m
 from agentlab.link.server import Peer, Server, serve_unix
@@ -189,7 +190,7 @@ class FakePlane:
             elif ticket.token:
                 peer.reply(id, granted(ticket))
             else:
-                row = self.state.waits(ticket.owner) or {}
+                row = waits(self.state, ticket.owner) or {}
                 behind = tuple(c.Blocker(**b) for b in row["behind"])
                 peer.reply(id, c.Queued(ticket=number, position=row["position"], behind=behind))
 

@@ -12,6 +12,7 @@ from tiny_driver import TinyDriver
 from agentlab import kinds
 from agentlab.client.rows import detail
 from agentlab.core import commands as c
+from agentlab.core import views
 from agentlab.core.events import (
     GO_ON,
     AgentEnd,
@@ -170,7 +171,7 @@ async def test_a_rate_limit_is_waited_out_and_shown(plane: FakePlane, run: Run) 
 
 async def test_an_agent_that_ended_by_a_limit_says_when_that_resets(plane: FakePlane, run: Run) -> None:
     await run("limited 1")
-    row = plane.state.row("agents", "r1/a")
+    row = views.row(plane.state, "agents", "r1/a")
     assert row is not None
     assert (row["reason"], row["resets"]) == ("rate_limit", 1_000_000_000)
     assert row["error"].startswith("too many")  # who shows it says when the limit resets as its reader is used to

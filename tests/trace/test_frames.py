@@ -39,6 +39,7 @@ from agentlab.core.events import (
     ToolResult,
     encode_payload,
 )  # fmt: skip
+from agentlab.core.fold import apply
 from agentlab.core.state import State
 from agentlab.errors import BadRequest, NotFound, StoreCorrupt
 from agentlab.trace.columns import Kind
@@ -433,7 +434,7 @@ def test_the_frame_and_the_state_count_the_same(new_log: Callable[[], Recorder],
         if end is not None:
             log.event(AgentEnd(usage=end), actor=str(name), status="done")
     for event in log.events:
-        state.apply(event)
+        apply(state, event)
     usage = state.runs["r1"].usage
     said = [usage.get(key) for key in ("in", "out", "cached", "cost")]
     assert used(runs_df(log.save()), "r1") == [None if n is None else pytest.approx(n) for n in said]

@@ -4,7 +4,9 @@ import pytest
 from trace_log import Recorder
 
 from agentlab.core import events as e
+from agentlab.core.fold import apply
 from agentlab.core.state import State
+from agentlab.core.views import tables
 from agentlab.errors import NotFound, StoreCorrupt
 from agentlab.store.base import Snapshot
 from agentlab.store.snapshots import LINK_MODE, File, Manifest
@@ -45,9 +47,9 @@ def test_the_state_at_any_event_is_the_fold_of_the_events_up_to_it(lived: Record
     for run in ("r1", "r2"):
         state = State()
         for event in (event for event in lived.events if event.run_id == run):
-            state.apply(event)
-            assert at(lived.path, run, event.seq) == state.view(run)
-        assert at(lived.path, run) == state.view(run)
+            apply(state, event)
+            assert at(lived.path, run, event.seq) == tables(state, run)
+        assert at(lived.path, run) == tables(state, run)
 
 
 def test_before_its_first_event_a_run_is_nothing(lived: Recorder) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from agentlab import discovery
 from agentlab.core import commands as c
+from agentlab.core import views
 from agentlab.core.events import AgentSpec, AnyBody, Event, FileWrite, Guard, LockGrant, ToolCall, ToolResult
 from agentlab.core.state import State
 from agentlab.core.units import covers
@@ -201,7 +202,7 @@ class Outage(Case):
         waiter, worker = await house.agent("waiter"), await house.agent("worker", f"file:{MINE}")
         await house.tell(c.Claim(owner=PERSON, units=(f"file:{HELD}",), run_id="waiter", ttl=TERM))
         waits = await self.begun(waiter, WAIT, {"say": "at last"})
-        await house.sees(lambda state: state.waits(waiter.key))
+        await house.sees(lambda state: views.waits(state, waiter.key))
         (worker.root / "read.txt").write_text("what the plane goes away at")
         worker.when["read"] = house.link.cut
         steps = (

@@ -213,15 +213,29 @@ def test_ten_clients_at_once_start_one_plane(home: Path, ensure: Callable[..., P
     assert len((home / "starts").read_text().split()) == 1
 
 
-def test_clients_in_other_processes_start_one_plane_too(
-    home: Path, ensure: Callable[..., Plane], tmp_path: Path
-) -> None:
+@pytest.fixture
+def client(home: Path, ensure: Callable[..., Plane], tmp_path: Path) -> list[str]:
+    """A program that makes sure of a plane, prints its pid and ends."""
     code = (
         "import sys; from pathlib import Path; from agentlab import discovery; "
         f"print(discovery.ensure(Path({str(home)!r}), command=[sys.executable, {str(tmp_path / 'plane.py')!r}]).pid)"
     )
-    clients = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)]
-    pids = {client.communicate()[0].strip() for client in clients}
+    return [sys.executable, "-W", "error", "-c", code]
+
+
+def test_a_program_that_ends_before_the_plane_that_it_started_is_warned_of_nothing(
+    home: Path, client: list[str]
+) -> None:
+    ended = subprocess.run(client, capture_output=True, text=True)
+    plane = discovery.read(home)
+    assert plane and (ended.stdout.strip(), ended.stderr) == (str(plane.pid), "")
+
+
+def test_clients_in_other_processes_start_one_plane_too(
+    home: Path, client: list[str], ensure: Callable[..., Plane]
+) -> None:
+    clients = [subprocess.Popen(client, stdout=subprocess.PIPE) for _ in range(4)]
+    pids = {each.communicate()[0].strip() for each in clients}
     assert pids == {str(ensure(home).pid).encode()}
     assert len((home / "starts").read_text().split()) == 1
 

@@ -41,7 +41,15 @@ _NOISE = (
 )
 """Beginnings of names in the environment that a notebook, an editor or an agent set for itself."""
 
-_started: list[subprocess.Popen[bytes]] = []
+
+class _Outliving(subprocess.Popen[bytes]):
+    """A plane may outlive who started it: that is no leak, of which Python would warn."""
+
+    def __del__(self) -> None:
+        pass
+
+
+_started: list[_Outliving] = []
 """Planes that this process started: its children, reaped when it starts the next one."""
 
 
@@ -128,7 +136,7 @@ def ensure(home: Path, *, timeout: float = 30.0, command: Sequence[str] | None =
     if plane := _answering(home):
         return plane
     prepare(home)
-    process: subprocess.Popen[bytes] | None = None
+    process: _Outliving | None = None
     log_from = _size(log_path(home))
     right = os.open(home / "plane.start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -225,7 +233,7 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {"AGENTLAB_HOME": str(home)}
 
 
-def _launch(home: Path, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
+def _launch(home: Path, command: Sequence[str]) -> tuple[_Outliving, int]:
     (home / "plane.stopped").unlink(missing_ok=True)
     log = log_path(home)
     if _size(log) > LOG_BYTES:
@@ -233,7 +241,7 @@ def _launch(home: Path, command: Sequence[str]) -> tuple[subprocess.Popen[bytes]
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         log_from = _size(log)
-        process = subprocess.Popen(
+        process = _Outliving(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=fd,

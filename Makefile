@@ -1,13 +1,14 @@
 # Two commands matter: `make demo` and `make test`. Both set up whatever they need, in .venv and nowhere else.
 # What needs root (Debian packages for the benchmarks' peers) is installed when it can be and named when it cannot.
 
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PYTHON  ?= python3
+WORKERS ?= 4
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab labextension test lint types layers check bench clean distclean
+.PHONY: help setup demo lab labextension programs test lint types layers check bench clean distclean
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -39,11 +40,17 @@ layers: $(STAMP)
 
 check: lint types layers ## style, types, layers
 
-test: check      ## all checks and all tests
+programs: $(STAMP)
 	@VENV="$(VENV)" bash scripts/labextension.sh || [ "$$CI" != true ]
 	@VENV="$(VENV)" bash scripts/agents.sh || [ "$$CI" != true ]
 	@bash scripts/browser.sh || [ "$$CI" != true ]
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)  # much of it waits: for locks, programs, browsers
+
+# More workers than a small machine has processors: much of it waits, for locks, programs, browsers. They begin with what takes
+# longest (tests/conftest.py). What is compiled is kept where PYTHONDONTWRITEBYTECODE would have each process compile it again.
+test: $(STAMP)   ## all checks and all tests
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target check programs
+	@$(BIN)/python -m compileall -q agentlab
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## ratios against named peers, as a table and as benchmarks/results/*.json
 	@VENV="$(VENV)" bash scripts/peers.sh

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -22,10 +23,42 @@ SHARED = ("agentlab.plane", "--spare", "jupyter", "ipykernel", "chrom")  # may s
 OUTSIDE = ("browser", "drivers", "notebook", "packaging", "serverextension", "stack")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+SECONDS = {
+    "browser": 8.0, "drivers": 2.0, "labextension": 1.0, "notebook": 2.0, "packaging": 6.0, "serverextension": 1.5, "stack": 4.0,
+}  # fmt: skip
+"""About what one test of a room takes, where it is more than a moment: said by the room, not by the file, so that nobody has to
+keep it true. What is longer by itself says so: `slow`."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in OUTSIDE:
+        if _room(item) in OUTSIDE:
             item.add_marker(pytest.mark.flaky(reruns=1))
+    if hasattr(config, "workerinput"):  # of xdist
+        _longest_first(items)
+
+
+def _longest_first(items: list[pytest.Item]) -> None:
+    """What takes long is begun first and moments are left for the end, so that all workers end together."""
+    whole: Counter[str] = Counter()
+    for item in items:
+        whole[_together(item)] += _seconds(item)
+    items.sort(key=lambda item: (-whole[_together(item)], _together(item)))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0]
+
+
+def _together(item: pytest.Item) -> str:
+    """The class or the file that one worker does, as `--dist loadscope` has it."""
+    return item.nodeid.rpartition("::")[0]
+
+
+def _seconds(item: pytest.Item) -> float:
+    slow = item.get_closest_marker("slow")
+    return float(slow.args[0]) if slow else SECONDS.get(_room(item), 0.1)
 
 
 @pytest.fixture(scope="session")

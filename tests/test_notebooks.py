@@ -20,7 +20,7 @@ from agentlab import discovery, processes
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(12)
 
 AGENTS = ROOT / ".agents" / "node_modules" / ".bin"
 

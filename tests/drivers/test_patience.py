@@ -28,7 +28,7 @@ def test_no_driver_is_left_out() -> None:
     assert {case.kind for case in CASES} == kinds.DRIVERS.keys() - {"cli"}, "which calls no tools of ours"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(130)
 @pytest.mark.agents
 @pytest.mark.claude
 @pytest.mark.timeout(600)

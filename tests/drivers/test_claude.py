@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from asking import YES, Answering, Asking, sandbox
 
-from agentlab.core.events import Error, FileWrite, Guard, ToolCall, ToolResult
+from agentlab.core.events import Budget, Error, FileWrite, Guard, ToolCall, ToolResult
 from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.drivers.claude_native import KINDS, OwnTools
 from agentlab.runner.gate import Verdict
@@ -90,6 +90,34 @@ class TestClaude(VendorSuite):
         again = await bench.started(resume=first.vendor_session)
         third = await again.prompt(do({"say": "one answer"}))
         assert third.usage["cost"] == pytest.approx(second.usage["cost"])
+
+    async def test_a_resumed_session_pays_for_itself_alone_whatever_its_model_was(self, bench: DriverBench) -> None:
+        """The CLI tells what the whole session has cost, what was before it was resumed included."""
+        fresh = await bench.started(model="claude-haiku-4-5")
+        one = (await fresh.prompt(do({"say": "one answer"}))).usage["cost"]
+        dear = await bench.started(model="claude-opus-4-1")
+        before = await dear.prompt(do({"write": ["a.txt", "1"]}, {"write": ["a.txt", "2"]}, {"say": "three answers"}))
+        await dear.close()
+        assert before.usage["cost"] > 6 * one
+        again = await bench.started(resume=before.vendor_session, model="claude-haiku-4-5")
+        assert (await again.prompt(do({"say": "one answer"}))).usage["cost"] == pytest.approx(one)
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    async def test_a_limit_of_cost_is_reached_by_its_own_answers_which_are_all_counted(
+        self, bench: DriverBench, resumed: bool
+    ) -> None:
+        """Of the last one, which went beyond it, the CLI's own account says nothing."""
+        steps = [{"write": ["a.txt", str(number)]} for number in range(4)]
+        first = await bench.started()
+        session, one = "", (await first.prompt(do({"say": "one answer"}))).usage["cost"]
+        if resumed:
+            session = (await first.prompt(do(*steps, {"say": "much more than the limit"}))).vendor_session
+        await first.close()
+        limited = await bench.started(resume=session or None, budget=Budget(cost=2.5 * one))
+        turn = await limited.prompt(do(*steps, {"say": "never"}))
+        assert (turn.status, turn.reason) == ("failed", "limit"), turn
+        assert turn.usage["cost"] == pytest.approx(3 * one)
+        assert (turn.usage["in"], turn.usage["cached"]) == (3 * INPUT, 3 * CACHED)
 
     async def test_a_refused_key_is_not_tried_for_minutes(self, bench: DriverBench) -> None:
         driver = await bench.started()

@@ -19,7 +19,7 @@ from agentlab.runner.drivers.claude_setup import (
     instructions,
     parse_version,
 )
-from agentlab.runner.drivers.claude_usage import Meter, Tokens, session_tokens, tokens, turn_cost
+from agentlab.runner.drivers.claude_usage import Meter, Spent, Tokens, session_usage, tokens, turn_cost
 
 sdk = pytest.importorskip("claude_agent_sdk")
 claude_stream = pytest.importorskip("agentlab.runner.drivers.claude_stream")
@@ -40,7 +40,7 @@ def test_an_answer_that_is_reported_in_pieces_counts_once_with_its_largest_numbe
     answer = meter.close()
     assert answer is not None
     assert (answer.tokens, answer.model, answer.stop, answer.began) == (Tokens(10, 50, 0), "x", "end_turn", 1)
-    assert meter.turn == Tokens(10, 50, 0)
+    assert meter.turn == {"x": Tokens(10, 50, 0)} and meter.seen == Tokens(10, 50, 0)
     assert meter.close() is None
 
 
@@ -54,14 +54,23 @@ def test_a_new_answer_closes_the_one_before() -> None:
 
 
 def test_the_cost_of_a_turn_is_what_the_session_cost_more() -> None:
-    assert turn_cost(0.05, 0.02, Tokens(1), Tokens(1)) == pytest.approx(0.03)
+    assert turn_cost(0.05, 0.02, {"m": Tokens(1)}, {"m": Spent(Tokens(1), 0.05)}) == pytest.approx(0.03)
 
 
 def test_after_a_resume_the_turn_costs_its_share_of_the_session() -> None:
-    session = session_tokens({"m": {"inputTokens": 3000, "outputTokens": 150, "cacheReadInputTokens": 600}})
-    assert turn_cost(0.03, None, Tokens(1000, 50, 200), session) == pytest.approx(0.01)
-    assert turn_cost(0.03, None, session, session) == pytest.approx(0.03)
-    assert turn_cost(0.0, None, Tokens(), Tokens()) == 0.0
+    used = {"inputTokens": 3000, "outputTokens": 150, "cacheReadInputTokens": 600, "costUSD": 0.03}
+    session = session_usage({"m": used})
+    assert turn_cost(0.03, None, {"m": Tokens(1000, 50, 200)}, session) == pytest.approx(0.01)
+    assert turn_cost(0.03, None, {"m": session["m"].tokens}, session) == pytest.approx(0.03)
+    assert turn_cost(0.0, None, {}, {}) == 0.0
+
+
+def test_after_a_resume_with_another_model_the_turn_costs_what_that_one_has_cost() -> None:
+    session = {"dear": Spent(Tokens(9000, 100), 0.9), "cheap": Spent(Tokens(1000, 10), 0.001)}
+    assert turn_cost(0.901, None, {"cheap": Tokens(1000, 10)}, session) == pytest.approx(0.001)
+    both = {"dear": Tokens(4500, 50), "cheap": Tokens(500, 5)}
+    assert turn_cost(0.901, None, both, session) == pytest.approx(0.4505)
+    assert turn_cost(0.901, None, {"by another name": Tokens(5000, 55)}, session) == pytest.approx(0.4505)
 
 
 def test_keys_and_markers_around_us_do_not_reach_the_cli_but_the_login_does() -> None:

@@ -18,7 +18,7 @@ from agentlab.runner.governor import LIMITED
 
 from . import claude_setup as setup
 from .base import Context, Turn
-from .claude_usage import Tokens, session_tokens, tokens, turn_cost
+from .claude_usage import Tokens, session_usage, tokens, turn_cost
 from .failures import Failure, classify, of_death
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
@@ -306,7 +306,7 @@ class ClaudeDriver:
             gone = self._turns.failed(*prompt.verdict, exit_code=gone.exit_code, last_lines=gone.last_lines)
         if prompt.interrupted:
             gone = replace(gone, status="cancelled", reason="cancelled")
-        return replace(gone, usage=_usage_row(self._recorder.meter.turn, None), vendor_session=self._turns.session)
+        return replace(gone, usage=_usage_row(self._recorder.meter.seen, None), vendor_session=self._turns.session)
 
     def _ended_by(self, error: Exception | None) -> Turn:
         said = str(error) if error else "Claude Code ended without a result."
@@ -315,10 +315,12 @@ class ClaudeDriver:
         return self._turns.failed(said, failure, exit_code=code, last_lines="\n".join(self._last_lines))
 
     def _usage(self, result: ResultMessage) -> dict[str, float]:
-        turn, total = tokens(result.usage), result.total_cost_usd
+        """A turn that a limit ended leaves out its last answer, which the stream had."""
+        meter, total = self._recorder.meter, result.total_cost_usd
+        turn = tokens(result.usage).max(meter.seen)
         if total is None:
             return _usage_row(turn, None)
-        cost = turn_cost(total, self._spent, turn, session_tokens(result.model_usage))
+        cost = turn_cost(total, self._spent, meter.turn, session_usage(result.model_usage))
         self._spent = total
         return _usage_row(turn, cost)
 

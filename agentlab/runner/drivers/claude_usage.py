@@ -43,25 +43,40 @@ def tokens(usage: Mapping[str, Any] | None) -> Tokens:
     return Tokens(count("input_tokens") + written, count("output_tokens"), count("cache_read_input_tokens"))
 
 
-def session_tokens(model_usage: Mapping[str, Mapping[str, Any]] | None) -> Tokens:
-    """Of a whole session, from `modelUsage` as the CLI spells it."""
-    total = NOTHING
-    for of in (model_usage or {}).values():
+class Spent(Struct, frozen=True):
+    """What one model, or all, have used of a session. cost: USD."""
+
+    tokens: Tokens = NOTHING
+    cost: float = 0.0
+
+    def share(self, turn: Tokens) -> float:
+        """USD of it that is a turn's, by its part of the tokens, weighted by price."""
+        return self.cost * min(1.0, turn.weight / self.tokens.weight) if self.tokens.weight else self.cost
+
+
+def session_usage(model_usage: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Spent]:
+    """Of a whole session, model by model, from `modelUsage` as the CLI spells it."""
+    found = {}
+    for model, of in (model_usage or {}).items():
         written = int(of.get("cacheCreationInputTokens") or 0)
         read = int(of.get("cacheReadInputTokens") or 0)
-        total += Tokens(int(of.get("inputTokens") or 0) + written, int(of.get("outputTokens") or 0), read)
-    return total
+        tokens = Tokens(int(of.get("inputTokens") or 0) + written, int(of.get("outputTokens") or 0), read)
+        found[model] = Spent(tokens, float(of.get("costUSD") or 0.0))
+    return found
 
 
-def turn_cost(total: float, before: float | None, turn: Tokens, session: Tokens) -> float:
-    """The USD of one turn, where the CLI only says what the session has cost.
+def turn_cost(total: float, before: float | None, turn: Mapping[str, Tokens], session: Mapping[str, Spent]) -> float:
+    """The USD of one turn, where the CLI only says what the session has cost: with what was before, where it was resumed.
 
-    before: what it had cost when the turn began; None after a resume, when nobody here knows: then the turn's share of the
-    session's tokens decides, weighted by price. Exact where the session began with this turn.
+    before: what it had cost when the turn began; None after a resume, when nobody here knows: then the turn's shares of what
+    each model has used decide. Exact where the session, or a model's part in it, began with this turn.
     """
     if before is not None:
         return max(0.0, total - before)
-    return total * min(1.0, turn.weight / session.weight) if session.weight else total
+    if turn and turn.keys() <= session.keys():
+        return sum(session[model].share(used) for model, used in turn.items())
+    everything = sum((spent.tokens for spent in session.values()), NOTHING)
+    return Spent(everything, total).share(sum(turn.values(), NOTHING))
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._open: ModelAnswer | None = None
-        self.turn = NOTHING
+        self.turn: dict[str, Tokens] = {}  # by model
 
     def see(
         self, id: str, usage: Mapping[str, Any] | None, *, now: int, model: str = "", stop: str = ""
@@ -105,8 +120,13 @@ class Meter:
         """The answer has ended: it, with the largest numbers ever said of it."""
         ended, self._open = self._open, None
         if ended:
-            self.turn += ended.tokens
+            self.turn[ended.model] = self.turn.get(ended.model, NOTHING) + ended.tokens
         return ended
 
     def begin_turn(self) -> None:
-        self.turn = NOTHING
+        self.turn = {}
+
+    @property
+    def seen(self) -> Tokens:
+        """Of this turn, of all models."""
+        return sum(self.turn.values(), NOTHING)

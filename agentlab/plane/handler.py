@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from agentlab.__about__ import PROTOCOL, __version__
 from agentlab.core import commands as c
 from agentlab.core import events as e
@@ -165,7 +167,13 @@ class PlaneHandler:
         self.engine.post(logged, answered)
 
     async def carry_out(self, command: c.AnyCommand) -> c.AnyReply:
-        """A command, to its durable reply. Raises what it was refused with."""
+        """A command, to its durable reply. Raises what it was refused with. Whoever wrote it may know nothing of the workspace."""
+        match command:
+            case c.Spawn(run_id=run_id, spec=spec):
+                claims = await self.workspaces.spelled(run_id, spec.claims)
+                command = msgspec.structs.replace(command, spec=msgspec.structs.replace(spec, claims=claims))
+            case c.Claim(run_id=run_id, units=units):
+                command = msgspec.structs.replace(command, units=await self.workspaces.spelled(run_id, units))
         logged, marks = self._concealed(command)
         match logged:
             case c.StartRun():

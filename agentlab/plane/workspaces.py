@@ -59,6 +59,14 @@ class Workspaces:
                 command = msgspec.structs.replace(command, final_tree=taken.manifest.tree)
         return await self._engine.submit(command)
 
+    async def spelled(self, run_id: str, units: tuple[str, ...]) -> tuple[str, ...]:
+        """Units that somebody typed, as the disk has them. Raises OutsideWorkspace, also of agentlab's home; BadRequest."""
+        run = self._engine.state.runs.get(run_id)
+        if run is None or not units:
+            return units  # who carries it out says what is wrong
+        place = Workspace(Path(run.root), self._home)
+        return await asyncio.to_thread(lambda: tuple(dict.fromkeys(map(place.canonical_unit, units))))
+
     async def _record(self, run_id: str, root: Path) -> str:
         """Store the contents of a workspace; the hash of its tree."""
         manifest, contents = await self._taken(root)

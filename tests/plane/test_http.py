@@ -11,8 +11,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from agentlab.client import spec
 from agentlab.core import commands as c
 from agentlab.core.events import Message, ModelCall
+from agentlab.errors import OutsideWorkspace
 from agentlab.plane.routes import ROUTES, openapi
 
 from .conftest import DEADLINE, Lab, until
@@ -96,6 +98,39 @@ async def test_what_a_run_used_is_listed_while_it_goes_on_and_when_its_agents_ar
     lab = await open_lab()
     assert set(lab.plane.engine.state.agents) == {"r2/a"}
     assert await listed(lab) == known, "by another plane"
+
+
+@pytest.mark.parametrize("unit", ["file:home/agentlab.db", "dir:./home", "file:link/x", "file:../elsewhere"])
+async def test_a_claim_that_is_none_of_the_workspaces_is_refused_at_once_as_everywhere(
+    lab: Lab, http: httpx.AsyncClient, unit: str
+) -> None:
+    """An agent's, and a person's own. The home lies in the workspace here."""
+    workspace = lab.root.parent
+    (workspace / "link").symlink_to(lab.plane.home)
+    opened = {"run_id": "r1", "name": "one", "root": str(workspace), "host": "here"}
+    assert (await http.post("/api/runs", json=opened)).status_code == 200
+    with pytest.raises(OutsideWorkspace) as told:
+        spec.canonical_units([unit], workspace, lab.plane.home)
+    asked = {
+        "/api/agents": {"run_id": "r1", "spec": {"kind": "script", "name": "a", "claims": ["file:fine.txt", unit]}},
+        "/api/claims": {"run_id": "r1", "owner": "user:ada", "units": ["file:fine.txt", unit]},
+    }
+    for path, body in asked.items():
+        answer = await http.post(path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "OutsideWorkspace"), path
+        assert answer.json()["message"] == str(told.value)
+    assert (await http.get("/api/agents")).json() == []
+    assert (await http.get("/api/locks")).json() == []
+
+
+async def test_a_claim_over_http_is_one_of_what_the_disk_has_under_that_name(lab: Lab, http: httpx.AsyncClient) -> None:
+    await lab.run()
+    (lab.root / "src").mkdir()
+    (lab.root / "also").symlink_to("src")
+    made = await http.post(
+        "/api/claims", json={"run_id": "r1", "owner": "user:ada", "units": ["file:also/x", "dir:src"]}
+    )
+    assert made.json()["units"] == ["file:src/x", "dir:src"]
 
 
 async def test_deleting_an_agent_kills_it(lab: Lab, http: httpx.AsyncClient) -> None:

@@ -24,6 +24,9 @@ DRIVERS: Final[dict[str, str]] = {
 }
 """kind -> module:class. Loaded when first used."""
 
+PROGRAMS: Final = frozenset({"script", "python"})
+"""Kinds that are no models: they may wait for a lock as long as it takes, and what they are given is no message."""
+
 
 def kinds() -> list[str]:
     """All kinds that can be driven here."""

@@ -25,7 +25,7 @@ from agentlab.core.events import (
     ModelCall,
     ToolCall,
 )
-from agentlab.runner import governor, worker
+from agentlab.runner import conversation, governor
 from agentlab.runner.drivers.base import Turn
 
 
@@ -227,7 +227,7 @@ async def test_no_fresh_session_begins_where_nobody_knows_what_was_done(plane: F
 async def test_a_turn_that_says_and_does_nothing_is_a_failure(
     plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "ANSWERING", {"tiny"})
+    monkeypatch.setattr(conversation, "ANSWERING", {"tiny"})
     await run("nothing")
     end = end_of(plane)
     assert (plane.status("r1/a"), end.reason) == ("failed", "no_output")
@@ -239,14 +239,14 @@ async def test_a_turn_that_says_and_does_nothing_is_a_failure(
 async def test_a_turn_that_did_something_needs_no_last_word(
     plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch, done: str
 ) -> None:
-    monkeypatch.setattr(worker, "ANSWERING", {"tiny"})
+    monkeypatch.setattr(conversation, "ANSWERING", {"tiny"})
     await run(done)
     assert plane.status("r1/a") == "done"
 
 
 def test_programs_may_be_silent_and_agents_with_models_may_not() -> None:
-    assert {"claude", "codex", "gemini", "opencode", "acp"} == worker.ANSWERING
+    assert {"claude", "codex", "gemini", "opencode", "acp"} == conversation.ANSWERING
 
 
-def test_the_worker_looks_at_quiet_agents_often_enough_to_see_questions() -> None:
-    assert governor.Silence().said > worker.NOTICE
+def test_quiet_agents_are_looked_at_often_enough_to_see_questions() -> None:
+    assert governor.Silence().said > conversation.NOTICE

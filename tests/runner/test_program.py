@@ -10,13 +10,13 @@ import pytest
 from agentlab.errors import Unavailable
 from agentlab.runner.drivers import claude_setup, codex_setup
 from agentlab.runner.drivers.program import check_version, find
-from agentlab.runner.worker import failure
+from agentlab.runner.endings import by_error
 from agentlab.runtimes import detect
 
 
 def reason_of(error: Unavailable) -> str:
     """As the agent ends with it."""
-    return failure("r/a", error, {}).reason
+    return by_error("r/a", error, {}).reason
 
 
 @pytest.mark.parametrize("chosen", [None, "/nowhere/codex"])

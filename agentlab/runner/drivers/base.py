@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from agentlab import kinds
+from agentlab.core import vendors
 from agentlab.core.events import JSON, AgentSpec
 
 if TYPE_CHECKING:
@@ -79,3 +81,10 @@ class Driver(Protocol):
 
     def processes(self) -> list[int]:
         """Pids of the roots of its process trees, for pause and stats."""
+
+
+def driver_of(spec: AgentSpec) -> type[Driver]:
+    """The class that drives this agent. Raises BadRequest: there is none, or it cannot hold the boundary."""
+    found: type[Driver] = kinds.load(spec.kind)
+    vendors.check_boundary(spec.kind, spec.boundary, found.boundaries, spec.options)
+    return found

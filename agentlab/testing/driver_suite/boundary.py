@@ -10,8 +10,8 @@ import pytest
 from agentlab import kinds
 from agentlab.core.events import AgentSpec
 from agentlab.errors import BadRequest
+from agentlab.runner.drivers.base import driver_of
 from agentlab.runner.gate import Verdict
-from agentlab.runner.worker import driver_of
 from agentlab.testing import hostile
 
 from .bench import DriverBench, do

@@ -123,7 +123,8 @@ class ModelProxy:
     direct: not through the HTTP proxy that the environment may name.
     local: where it also listens on a unix socket, 0600, for a program that reaches nothing else; None: nowhere.
 
-    meter: told of each answer what it used, by drivers whose programs tell that too late or not at all; it records.
+    meter: told of each answer what it used, by drivers whose programs tell that too late or not at all; it records. listener: told
+    each answer before its end is passed on, None of one that is too large to be kept; it raises nothing.
 
     `url` may be called before `start`, and by a thread: requests wait until it serves.
     """
@@ -143,6 +144,7 @@ class ModelProxy:
         self._keeping: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.Future[None]] = set()  # exchanges that are not recorded yet
         self.meter: Meter | None = None
+        self.listener: Callable[[bytes | None], None] | None = None
         self.resets: float | None = None  # s since the epoch: when the limit that was run into last resets
         self._loop = asyncio.get_running_loop()
 
@@ -275,6 +277,8 @@ class ModelProxy:
             asked.error = f"{type(error).__name__}: {error}"
             raise
         finally:
+            if self.listener:
+                self.listener(bytes(asked.answer) if asked.size <= self._limit else None)
             self._keep(asked, answer)
 
     def _keep(self, asked: _Exchange, answer: httpx.Response | None = None) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from asking import Asking, ByHttp, InSandbox
+from asking import YES, Answering, Asking, ByHttp, InSandbox
 
-from agentlab.core.events import ToolCall
+from agentlab.core.events import JSON, ToolCall
+from agentlab.core.policy import Act, matches, parse
+from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step, VendorCase, VendorSuite, do
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
@@ -40,6 +46,124 @@ class Gemini(VendorCase):
             assert "4711" in json.dumps(bench.model.turns[-1].body)
         else:
             assert (second.reason, (bench.root / "b.txt").exists()) == ("resume_rejected", False)
+
+
+@contextmanager
+def saying(*answers: list[dict[str, Any]]) -> Iterator[str]:
+    """The URL of a model that gives one of these answers after the other: the parts of each, as they are."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            parts = left.pop(0) if body.get("tools") and left else [{"text": "{}"}]
+            said = {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]}
+            streamed = "alt=sse" in self.path
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream" if streamed else "application/json")
+            self.end_headers()
+            self.wfile.write(f"data: {json.dumps(said)}\n\n".encode() if streamed else json.dumps(said).encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def called(tool: str, id: str | None = None, **args: JSON) -> dict[str, Any]:
+    return {"functionCall": {"name": tool, "args": args, **({"id": id} if id else {})}}
+
+
+class TestAsking(Answering, Gemini):
+    """What it asks for with its own tools, which it tells by a title alone."""
+
+    boundary = "native"
+
+    async def took(self, bench: DriverBench, *parts: dict[str, Any], verdicts: int) -> list[Act]:
+        """What was asked of a person, as rules see it, when the model made these calls in one answer."""
+        with saying([*parts], [{"text": "done"}]) as url:
+            driver = await bench.started(env={**bench.env, "GOOGLE_GEMINI_BASE_URL": url})
+            await self.answered(bench, *[YES] * verdicts)
+            turn = await driver.prompt("Please do this.")
+            assert (turn.status, turn.output, turn.error) == ("done", "done", "")
+        return [Act(agent="a", tool=asked.tool, units=asked.units, input=asked.input) for asked in bench.plane.asked]
+
+    @pytest.mark.parametrize("ids", [True, False])
+    async def test_each_of_several_calls_in_one_answer_is_asked_for_with_its_own_arguments(
+        self, bench: DriverBench, ids: bool
+    ) -> None:
+        root, long = str(bench.root), "echo one >> said\necho '" + "x" * 500 + "' >> said"
+        wanted: list[tuple[str, dict[str, JSON]]] = [
+            ("write_file", {"file_path": f"{root}/a.txt", "content": "a"}),
+            ("run_shell_command", {"command": long, "dir_path": root, "description": "Says\nsomething"}),
+            ("run_shell_command", {"command": "echo two >> said", "dir_path": root}),
+            ("run_shell_command", {"command": "echo two >> said", "dir_path": root}),
+        ]
+        parts = [called(tool, f"c{n}" if ids else None, **args) for n, (tool, args) in enumerate(wanted)]
+        acts = await self.took(bench, *parts, verdicts=4)
+        assert [act.input for act in acts] == [args for _, args in wanted]
+        calls = bench.gate.of(ToolCall)
+        assert [call.args for call in calls] == [args for _, args in wanted]
+        assert len({call.call for call in calls}) == 4
+        assert (bench.root / "said").read_text() == f"one\n{'x' * 500}\ntwo\ntwo\n"
+
+    async def test_a_rule_for_commands_is_one_for_its_commands(self, bench: DriverBench) -> None:
+        """All of a command, however many lines it has, and nothing that only looks like it."""
+        root, rule = str(bench.root), parse("approve tool=execute command='touch *' unit='dir:*'")
+        commands = ["touch a", "touch b\nrm -f a", "touch c # and no more", "echo 'touch d' > e"]
+        acts = await self.took(
+            bench, *[called("run_shell_command", command=said, dir_path=root) for said in commands], verdicts=4
+        )
+        assert [matches(rule, act) for act in acts] == [True, False, True, False]
+        denial = parse("reject tool=run command='rm *'")
+        assert [matches(denial, act) for act in acts] == [False, True, False, False]
+
+    async def test_calls_that_cannot_be_told_apart_are_asked_for_as_without_a_record(self, bench: DriverBench) -> None:
+        (bench.root / "sub").mkdir()
+        two = [called("run_shell_command", command="touch here", dir_path=f"{bench.root}{sub}") for sub in ("", "/sub")]
+        acts = await self.took(bench, *two, verdicts=2)
+        assert [act.input for act in acts] == [None, None]
+        assert [asked.question for asked in bench.plane.asked] == ["touch here"] * 2
+        assert not any(matches(parse("approve tool=execute command='touch *'"), act) for act in acts)
+        assert (bench.root / "here").exists() and (bench.root / "sub" / "here").exists()
+
+    async def test_without_a_record_of_its_model_a_person_is_asked_by_the_title(self, bench: DriverBench) -> None:
+        bench.recorded = False
+        acts = await self.took(
+            bench, called("run_shell_command", command="touch here", dir_path=str(bench.root)), verdicts=1
+        )
+        assert ([act.input for act in acts], bench.plane.asked[0].question) == ([None], "touch here")
+
+    @pytest.mark.parametrize("record", [True, False])
+    async def test_a_command_in_the_background_is_refused_and_the_model_told_why(
+        self, bench: DriverBench, record: bool
+    ) -> None:
+        bench.recorded = record
+        command = {"command": f"touch {bench.root}/sneaky", "description": "look", "is_background": True}
+        driver = await bench.started()
+        turn = await driver.prompt(do({"tool": "run_shell_command", "args": command, "exact": True}, {"say": "tried"}))
+        assert (turn.status, list(bench.root.iterdir()), bench.plane.asked) == ("done", [], [])
+        assert "would outlive the locks" in bench.said(-1)
+
+    async def test_what_is_denied_is_not_done_and_says_its_arguments(self, bench: DriverBench) -> None:
+        command = {"command": f"touch {bench.root}/sneaky", "description": "look"}
+        driver = await bench.started()
+        await self.answered(bench, Verdict(allowed=False, answer="denied", by="ann", reason="not now"))
+        turn = await driver.prompt(do({"tool": "run_shell_command", "args": command, "exact": True}, {"say": "tried"}))
+        assert (turn.status, list(bench.root.iterdir())) == ("done", [])
+        assert bench.plane.asked[0].input == command
+        assert "not now" in bench.said(-1)
+
+    async def test_a_page_that_it_fetches_is_one_call_with_its_arguments(self, bench: DriverBench) -> None:
+        """It refuses addresses of this machine by itself, when it was allowed to go there."""
+        acts = await self.took(bench, called("web_fetch", prompt="Sum up http://127.0.0.1:1/x"), verdicts=1)
+        assert [act.input for act in acts] == [{"prompt": "Sum up http://127.0.0.1:1/x"}]
+        assert [call.args for call in bench.gate.of(ToolCall)] == [{"prompt": "Sum up http://127.0.0.1:1/x"}]
 
 
 class TestNativeGemini(InSandbox, Gemini, DriverSuite):

@@ -259,6 +259,25 @@ async def test_an_answer_that_is_too_large_to_be_kept_is_metered_by_its_end(benc
     assert (await bench.recorded())[0].response is None
 
 
+async def test_who_listens_has_heard_an_answer_before_its_end_is_passed_on(bench: Bench) -> None:
+    heard: list[bytes | None] = []
+    bench.proxy.listener = heard.append
+    pieces = [b"data: 1\n\n", b"data: 2\n\n"]
+
+    async def stream(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"connection: close\r\n\r\n")
+        for piece in [*pieces, *([b"x" * LIMIT] if body == b"much" else [])]:
+            writer.write(piece)
+            await writer.drain()
+
+    url = await bench.upstream(stream)
+    for number in range(1, 20):
+        await bench.client.post(url, content=b"little")
+        assert heard == [b"".join(pieces)] * number
+    await bench.client.post(url, content=b"much")
+    assert heard[-1] is None
+
+
 async def test_an_answer_that_failed_uses_nothing(bench: Bench) -> None:
     told: list[Answered] = []
     bench.proxy.meter = told.append

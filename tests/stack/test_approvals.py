@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import agentlab
+from agentlab.testing.scripted_model import ScriptedModel
 
 from .conftest import kill_plane, until
+from .vendors import do, vendor
 
 
 def test_a_question_outlives_the_plane_and_its_answer_reaches_the_agent(
@@ -142,3 +144,29 @@ def test_no_file_of_the_home_has_a_secret_that_agents_came_across(lab: agentlab.
         for secret in (body[3:12], body[12:], bound):
             at = data.find(secret.encode())
             assert at < 0, (path, data[max(0, at - 300) : at + 100])
+
+
+@pytest.mark.agents
+@pytest.mark.timeout(240)
+def test_a_rule_answers_for_the_commands_of_gemini_and_a_person_sees_the_arguments_of_the_others(
+    lab: agentlab.Lab, work: Path, tmp_path: Path, model: ScriptedModel
+) -> None:
+    one = vendor("gemini", model, tmp_path / "user")
+    commands = ["touch a.txt", "rm a.txt"]
+    args = [{"command": command, "dir_path": str(work), "description": "x"} for command in commands]
+    steps = [{"tool": "run_shell_command", "args": given, "exact": True} for given in args]
+    agent = lab.spawn(
+        "gemini", do(*steps, {"say": "both"}), workdir=work, boundary="native", permissions=["approve command='touch *'"],
+        **one.spec,
+    )  # fmt: skip
+    until(lambda: agent.questions, "the question")
+    (question,) = agent.questions
+    assert (question["question"], question["input"], question["units"]) == ("rm a.txt", args[1], ["dir:."])
+    assert (question["risk"], "deletes files" in question["risks"]) == ("medium", True)
+    assert (work / "a.txt").exists()
+    agent.approve()
+    assert agent.wait(120).check().output == "both"
+    assert not (work / "a.txt").exists()
+    assert [json.loads(told) for told in agent.run.tool_calls()["args"]] == args
+    answered = [(row["question"], row["by"] == "policy") for row in lab.approvals().to_dict("records")]
+    assert answered == [("touch a.txt", True), ("rm a.txt", False)]

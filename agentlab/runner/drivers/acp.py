@@ -96,6 +96,8 @@ class AcpDriver:
         self._offered_at = await self._offer()
         setup = self._setup = await asyncio.to_thread(self.recipe.prepare, context, self._options, self._offered_at)
         self._locks.cwd = setup.cwd
+        if setup.inputs and context.models:
+            context.models.listener = setup.inputs.heard
         if self._native and context.sandbox is not None:
             setup = self._setup = boxed(context, context.sandbox, setup)
         program = self._program = await Program.start(
@@ -280,6 +282,8 @@ class AcpDriver:
             return gone
         program, session, prompt = started(self._program), started(self._turns.session), _Prompt()
         self._record.begin_turn()
+        if self._setup and self._setup.inputs:
+            self._setup.inputs.forget()
         asking = asyncio.create_task(self._ask_turn(program.rpc, prompt, wire.prompt(session, text)))
 
         async def settle() -> None:
@@ -363,7 +367,8 @@ class AcpDriver:
         try:
             match method:
                 case "session/request_permission":
-                    return wire.selected(await self._permit(wire.ask(params)))
+                    ask = wire.ask(params)
+                    return wire.selected(await self._permit(replace(ask, tool=self._filled(ask.tool))))
                 case "fs/write_text_file" if self._native:
                     await self._locks.write(*wire.written(params))
                     return {}
@@ -383,6 +388,13 @@ class AcpDriver:
             return None
         return await self._locks.permit(ask)
 
+    def _filled(self, tool: wire.Tool) -> wire.Tool:
+        """With its arguments, where they are known otherwise than by the agent's word. Ours come with the call."""
+        inputs = self._setup.inputs if self._setup else None
+        if inputs is None or tool.input is not None or our_tool(tool):
+            return tool
+        return replace(tool, input=inputs.input_of(tool))
+
     def _notice(self, method: str, params: Params) -> None:
         if method != "session/update" or self._replaying:
             return
@@ -393,6 +405,7 @@ class AcpDriver:
             case wire.Said():
                 self._record.said(told)
             case wire.Tool():
+                told = self._filled(told)
                 self._record.tool(told)
                 if told.status in ("completed", "failed"):
                     self._locks.completed(told)

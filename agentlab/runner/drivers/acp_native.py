@@ -30,6 +30,9 @@ _READS = frozenset({"read", "search", "think"})
 _WHOLE = "dir:."
 """What a command may change is not known beforehand: it holds the workspace, beside its process units."""
 
+_BACKGROUND = ("run_in_background", "is_background")
+"""What vendors call the argument of a command that they do not wait for."""
+
 _HELD = 1.0  # s between looks whether an act still holds what it stands on
 
 
@@ -59,7 +62,7 @@ class Native:
         self._refused: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[str | None]] = set()
-        self._reasons: dict[str, str] = {}  # of refusals by a person, not told yet
+        self._reasons: dict[str, str] = {}  # of refusals that the agent was not told yet
 
     async def permit(self, ask: Ask) -> str | None:
         """The option to choose: a person or a rule has allowed it and its units are held, or it is rejected. None: the
@@ -105,6 +108,13 @@ class Native:
         tool = ask.tool
         if tool.kind in _READS:
             return ask.allow()
+        if isinstance(tool.input, dict) and any(tool.input.get(name) for name in _BACKGROUND):
+            said = (
+                "A command of its own in the background would outlive the locks it stands on. Run it in the foreground, or use "
+                "the tool run of the server lab, with background."
+            )
+            self._reasons[tool.call] = f"{tool.title!r} was refused: {said}"
+            return self._reject(ask, said)
         try:
             act = _Act(tool, self._units(ask), self._bases(ask))
         except AgentlabError as error:
@@ -138,7 +148,7 @@ class Native:
         if ask.tool.kind == "execute" or not named:
             told = ask.tool.input or {
                 "command": ask.tool.title
-            }  # Gemini titles a command by itself, and tells no more of it
+            }  # where no arguments are known, Gemini's title is the command
             return (workspace.canonical_unit(_WHOLE), *self._context.tools.processes(told))
         return tuple(dict.fromkeys(workspace.unit(str(self.cwd / path)) for path in named))
 

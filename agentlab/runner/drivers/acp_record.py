@@ -193,7 +193,7 @@ class Recorder:
     def _own(self, tool: Tool) -> None:
         own = self._open.setdefault(tool.call, _Open(tool))
         own.tool = tool
-        if tool.kind not in _ACTS:  # else it may yet be asked for
+        if tool.kind not in _ACTS and tool.call not in self._taken:  # else it may yet be asked for, or was
             self._tell(own)
         if tool.status in _DONE:
             failed = tool.status == "failed"

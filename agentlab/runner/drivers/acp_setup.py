@@ -21,7 +21,7 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
 from . import protected
-from .acp_wire import Server
+from .acp_wire import Server, Tool
 from .base import Context
 from .failures import Failure
 
@@ -29,6 +29,19 @@ SERVER = "lab"
 
 Transport = Literal["stdio", "http"]
 """How a program reaches our MCP server: a command that it starts, or HTTP on loopback with a token."""
+
+
+class Inputs(Protocol):
+    """What an agent's model has called, read out of its answers."""
+
+    def heard(self, answer: bytes | None) -> None:
+        """An answer has come, and its end is not passed on yet. None: it is larger than what is kept. Raises nothing."""
+
+    def forget(self) -> None:
+        """A turn begins: no call of an earlier one is made any more."""
+
+    def input_of(self, tool: Tool) -> JSON:
+        """The arguments of a call that it tells of, or asks for. None: they are not known for sure."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,8 @@ class Setup:
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
     leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. reads: what it has
     to read of agentlab's home. asks: it can do nothing without a model beyond this machine. own: variables that go before those
-    of its sandbox. stops: what a reason to stop means of this one, where that is not what the protocol says.
+    of its sandbox. stops: what a reason to stop means of this one, where that is not what the protocol says. inputs: whence the
+    arguments of its calls are known, where it does not tell them.
     """
 
     title: str
@@ -58,6 +72,7 @@ class Setup:
     asks: bool = False
     own: Mapping[str, str] = field(default_factory=dict)
     stops: Mapping[str, Failure] = field(default_factory=dict)
+    inputs: Inputs | None = None
 
 
 class Recipe(Protocol):

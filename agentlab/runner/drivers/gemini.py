@@ -19,6 +19,7 @@ from .acp_setup import SERVER, Setup, Transport
 from .acp_wire import Server
 from .base import Context
 from .failures import of_reason
+from .gemini_calls import Calls
 from .program import find
 
 LOGIN: Final = "log in once with `gemini`, or hand a key to this agent with --env GEMINI_API_KEY=env:GEMINI_API_KEY"
@@ -103,7 +104,7 @@ class Recipe:
         return Setup(
             title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
             login=LOGIN, told=True, leaves=False, opens=(home, *(user / name for name in _CREDENTIALS)), asks=True,
-            stops={"max_tokens": of_reason("context_overflow")},
+            stops={"max_tokens": of_reason("context_overflow")}, inputs=Calls() if native else None,
         )  # fmt: skip
 
 

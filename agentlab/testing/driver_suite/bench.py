@@ -55,6 +55,7 @@ class DriverBench:
     hosts: list[ToolHost] = field(default_factory=list)
     sandbox: Sandbox | None = None  # of a program that keeps its own tools
     network: Network = "all"
+    recorded: bool = True  # what their models say
 
     def __post_init__(self) -> None:
         self.root, self.home, self.private = self.base / "work", self.base / "user", self.base / "private"
@@ -79,8 +80,8 @@ class DriverBench:
         private.mkdir(mode=0o700)
         context = Context(
             agent=self.door.owner, spec=AgentSpec(**{"kind": self.kind, **self.spec, **spec}), root=self.root,
-            private=private, shared=self.private, tools=self.tools, gate=self.door, env=env, models=self.models,
-            sandbox=self.sandbox, network=self.network,
+            private=private, shared=self.private, tools=self.tools, gate=self.door, env=env,
+            models=self.models if self.recorded else None, sandbox=self.sandbox, network=self.network,
         )  # fmt: skip
         driver: Driver = kinds.load(self.kind)(context)
         self.drivers.append(driver)

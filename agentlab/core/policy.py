@@ -198,7 +198,8 @@ def parse(text: str) -> Rule:
 def remembered(status: str, tool: str, units: tuple[str, ...], input: JSON, workspace: str = "*") -> Rule | None:
     """The rule that a person's answer means for the same call again. None: it cannot be told which that would be."""
     commands = commands_of(input)
-    if not tool or (commands is not None and not commands.readable):
+    runs = means("run", tool, covers=False)
+    if not tool or (runs if commands is None else not commands.readable):
         return None
     action = {"approved": "approve", "denied": "reject"}.get(status)
     if action is None:

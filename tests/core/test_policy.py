@@ -290,3 +290,9 @@ def test_what_cannot_be_read_cannot_be_remembered() -> None:
     world.do(asked(a, "q1", "echo $(date)"))
     assert "answered once" in world.refused(c.Answer(approval="q1", status="approved", scope="always"), BadRequest)
     assert remembered("expired", "Bash", (), {"command": "ls"}) is None
+
+
+@pytest.mark.parametrize("tool", ["run", "execute", "exec_command"])
+def test_a_command_that_is_not_known_is_not_remembered_as_all_of_them(tool: str) -> None:
+    assert remembered("approved", tool, ("dir:.",), None) is None
+    assert remembered("approved", tool, ("dir:.",), {"command": "ls"}) is not None

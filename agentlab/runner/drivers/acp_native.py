@@ -146,9 +146,7 @@ class Native:
         named = [path for path, _, _ in ask.tool.diffs] or list(ask.tool.paths)
         workspace = self._context.tools.workspace
         if ask.tool.kind == "execute" or not named:
-            told = ask.tool.input or {
-                "command": ask.tool.title
-            }  # where no arguments are known, Gemini's title is the command
+            told = ask.tool.input or {"command": ask.tool.title}  # Gemini's title, where no more is known
             return (workspace.canonical_unit(_WHOLE), *self._context.tools.processes(told))
         return tuple(dict.fromkeys(workspace.unit(str(self.cwd / path)) for path in named))
 

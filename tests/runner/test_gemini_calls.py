@@ -141,8 +141,8 @@ def test_calls_of_an_earlier_turn_are_not_made_any_more() -> None:
 
 def test_a_change_is_the_one_of_its_file() -> None:
     calls = heard(stream(change("src/a.py", "1"), change("b.py", "2")))
-    assert calls.input_of(written("/work/src/a.py")) == {"file_path": "src/a.py", "content": "x"}
-    assert calls.input_of(written("/work/b.py")) is None
+    assert calls.input_of(written("/w/src/a.py")) == {"file_path": "src/a.py", "content": "x"}
+    assert calls.input_of(written("/w/b.py")) is None
 
 
 def test_what_is_called_in_another_candidate_or_in_a_text_is_no_call() -> None:
@@ -156,5 +156,5 @@ def test_what_is_called_in_another_candidate_or_in_a_text_is_no_call() -> None:
 
 
 def test_that_a_command_goes_to_the_background_is_known_without_its_arguments() -> None:
-    assert Calls().input_of(asked(ANEW, "make", "[in /work] (builds) [background]")) == {"is_background": True}
-    assert Calls().input_of(asked(ANEW, "make", "[in /work] ([background] builds)")) is None
+    assert Calls().input_of(asked(ANEW, "make", "[in /w] (builds) [background]")) == {"is_background": True}
+    assert Calls().input_of(asked(ANEW, "make", "[in /w] ([background] builds)")) is None

@@ -39,7 +39,7 @@ from agentlab.errors import BadRequest
 from .events import JSON
 from .families import means
 from .risk import RANK
-from .shell import Commands, bare, commands_of
+from .shell import KEYS, Commands, bare, commands_of
 
 ACTIONS: Final = ("approve", "ask", "escalate", "reject")
 """From the mildest to the strictest."""
@@ -58,7 +58,7 @@ class Rule(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, 
     unit: Globs = "*"
     command: Globs = "*"
     workspace: str = "*"
-    input: str = "*"  # digest of the exact arguments: in remembered rules
+    input: str = "*"  # digest of the exact arguments, of a command with what it is given: in remembered rules
     risk: str = "low"
     reason: str = ""
     timeout: float | None = None
@@ -141,7 +141,7 @@ def matches(rule: Rule, act: Act) -> bool:
         and means(rule.tool, act.tool, covers=covers)
         and fnmatchcase(act.workspace, rule.workspace)
         and RANK.get(act.risk, RANK["high"]) >= RANK[rule.risk]
-        and rule.input in ("*", digest(act.input))
+        and (rule.input == "*" or rule.input in (digest(act.input), digest(_around(act.input))))
     ):
         return False
     if rule.unit != "*" and not _units_match(rule.unit, act.units, covers):
@@ -159,7 +159,7 @@ def _commands_match(globs: Globs, commands: Commands | None, covers: bool) -> bo
         return False
     if covers:
         return commands.readable and bool(commands.simple) and all(_any(text, globs) for text in commands.texts)
-    shown = [*commands.texts, *(" ".join(bare(words)) for words in commands.simple)]
+    shown = [*commands.texts, *(" ".join(each) for words in commands.simple for each in (words, bare(words)))]
     return any(_any(text, globs) for text in shown)
 
 
@@ -210,13 +210,27 @@ def remembered(status: str, tool: str, units: tuple[str, ...], input: JSON, work
         workspace=workspace if workspace == "*" else _escaped(workspace),
         unit=_exact(units) if units else "*",
         command=_exact(commands.texts) if commands is not None else "*",
-        input="*" if units or commands is not None else digest(input),
+        input=_remembered_input(action, units, input, commands),
     )
+
+
+def _remembered_input(action: str, units: tuple[str, ...], input: JSON, commands: Commands | None) -> str:
+    if commands is not None:
+        return digest(_around(input)) if action == "approve" else "*"
+    return "*" if units else digest(input)
 
 
 def digest(input: JSON) -> str:
     """16 hex digits that stand for exactly these arguments."""
     return sha256(_encode(input)).hexdigest()[:16]
+
+
+def _around(input: JSON) -> JSON:
+    """What makes a command what it is: its words, and what it is given besides. How long it may take does not."""
+    if not isinstance(input, dict):
+        return input
+    given = {key: input.get(key) for key in (*KEYS, "env", "stdin", "cwd")}
+    return {key: value for key, value in given.items() if value not in (None, "", ".", {})}
 
 
 def _exact(texts: Sequence[str]) -> Globs:

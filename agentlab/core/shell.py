@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .events import JSON
 
@@ -25,25 +26,35 @@ _OPERATORS = frozenset(";|&()<>\n")
 
 
 class Commands(Struct, frozen=True):
-    """The simple commands of one call. `readable`: that is all of it; else there may be more in it than one sees."""
+    """The simple commands of one call. `readable`: that is all of it; else there may be more in it than one sees. `given`: the
+    variables that come with the call, as assignments: PATH or PAGER decide what a command is."""
 
     simple: tuple[Words, ...]
     readable: bool = True
     piped: bool = False
+    given: Words = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple(" ".join(words) for words in self.simple)
+        """As one would type them, with the variables."""
+        return tuple(" ".join((*self.given, *words)) for words in self.simple)
 
 
 def commands_of(input: JSON) -> Commands | None:
     """The commands in the arguments of a tool. None: there is none."""
-    given = next((input[key] for key in KEYS if key in input), None) if isinstance(input, dict) else None
+    if not isinstance(input, dict):
+        return None
+    given = next((input[key] for key in KEYS if key in input), None)
     if isinstance(given, str) and given.strip():
-        return _of_text(given)
-    if isinstance(given, list | tuple) and given and all(isinstance(word, str) for word in given):
-        return _of_argv(tuple(given))
-    return None
+        found = _of_text(given)
+    elif isinstance(given, list | tuple) and given and all(isinstance(word, str) for word in given):
+        found = _of_argv(tuple(given))
+    else:
+        return None
+    env = input.get("env")
+    assigned = tuple(f"{name}={value}" for name, value in env.items()) if isinstance(env, dict) else ()
+    hidden = input.get("stdin") and any(bare(words)[:1] and bare(words)[0] in SHELLS for words in found.simple)
+    return replace(found, given=assigned, readable=found.readable and not hidden)
 
 
 def bare(words: Words) -> Words:

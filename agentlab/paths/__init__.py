@@ -3,6 +3,7 @@
 from .entry import ANYTHING, TEMPORARY
 from .names import IGNORED, shown
 from .problem import problem
+from .programs import program_outside
 from .workspace import Located, Workspace
 
-__all__ = ["ANYTHING", "IGNORED", "TEMPORARY", "Located", "Workspace", "problem", "shown"]
+__all__ = ["ANYTHING", "IGNORED", "TEMPORARY", "Located", "Workspace", "problem", "program_outside", "shown"]

@@ -248,7 +248,7 @@ def sandbox(home: Path) -> Check:
     name = "sandbox"
     try:
         wanted = load(home).sandbox
-        found, why = choose(wanted, home)
+        found, why = choose(wanted, home, home)
     except (Unavailable, BadRequest) as error:
         return fail(name, f"Agents fail: {error}", "change [sandbox] in config.toml, or make it work")
     if found is None:

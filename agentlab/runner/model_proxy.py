@@ -233,7 +233,7 @@ class ModelProxy:
         from starlette.responses import JSONResponse, Response, StreamingResponse
 
         n, path = request.path_params["n"], request.path_params["path"]
-        if n >= len(self._upstreams):
+        if n >= len(self._upstreams) or path[:1] not in ("", "/"):  # "0@evil" or "0.evil" would be another machine
             return Response("There is no such model here.", 404)
         provider, base = self._upstreams[n]
         query = request.url.query

@@ -160,7 +160,7 @@ class Worker:
     async def _confine(self, wanted: config.Confinement, home: Path) -> Sandbox | None:
         """What its commands run in, and its program where that keeps its own tools. Raises Unavailable: it was asked for by
         name and cannot be had."""
-        sandbox, why = await asyncio.to_thread(choose, wanted, home)
+        sandbox, why = await asyncio.to_thread(choose, wanted, home, Path(self._launch.root))
         name = sandbox.name if sandbox else "none"
         self._gate.record(StateSet(store="sandbox", key=self._launch.agent, after=name, provenance=why))
         return sandbox

@@ -38,6 +38,7 @@ KEPT = 600.0  # s without a start, after which it is let go
 _INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"}
     | {"CONDA_PREFIX", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
+    | {"JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"}  # what a sandbox has to hide; agents do not get them
     | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 )
 _NAME = re.compile(r"[^/\0]{1,200}")

@@ -3,7 +3,7 @@
 `choose` does what the settings say; `probe_bubblewrap` and `probe_landlock` try one for real.
 """
 
-from .base import Door, Opened, Sandbox
+from .base import Door, Opened, Sandbox, variables
 from .bubblewrap import Bubblewrap
 from .bubblewrap import probe as probe_bubblewrap
 from .ladder import choose
@@ -21,4 +21,5 @@ __all__ = [
     "choose",
     "probe_bubblewrap",
     "probe_landlock",
+    "variables",
 ]

@@ -76,8 +76,18 @@ class Sandbox(Protocol):
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         """What to execute instead of `command`. opened: outer ones first."""
 
+    def handed(self, argv: tuple[str, ...], fd: int) -> tuple[str, ...]:
+        """An `argv` of ours, whose command also finds the `variables` that this descriptor holds. What starts it does not: a
+        variable such as LD_PRELOAD would make that, which is not confined yet, load what the agent says."""
+
     def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
         """What a command needs beyond `given`, so that tools put their caches where they may be written."""
+
+
+def variables(given: Mapping[str, str]) -> bytes:
+    """As `Sandbox.handed` wants them: in the words of bubblewrap."""
+    words = [word for name, value in given.items() for word in ("--setenv", name, value)]
+    return b"".join(os.fsencode(word) + b"\0" for word in words)
 
 
 def caches(tmp: Path, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
@@ -92,6 +102,17 @@ def caches(tmp: Path, root: Path, opened: Iterable[Opened], given: Mapping[str, 
             "COVERAGE_FILE": f"{tmp}/.coverage",
         }
     return always | {name: value for name, value in own.items() if name not in given}
+
+
+def notebooks() -> tuple[Path, ...]:
+    """Where Jupyter keeps what opens a user's servers and kernels: tokens, and keys of sockets on loopback. Whoever reads them
+    runs what he likes in a notebook, and answers questions of agents in the user's name."""
+    named = [Path(os.environ[name]) for name in ("JUPYTER_RUNTIME_DIR",) if os.environ.get(name)]
+    named += [Path(os.environ[name]) / "runtime" for name in ("JUPYTER_DATA_DIR",) if os.environ.get(name)]
+    named += [Path(os.environ[name]) / "jupyter" for name in ("XDG_RUNTIME_DIR",) if os.environ.get(name)]
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111
+    named.append(Path(data) / "jupyter" / "runtime")
+    return tuple(dict.fromkeys(path.resolve() for path in named if path.is_absolute()))
 
 
 def kept_caches() -> list[Path]:

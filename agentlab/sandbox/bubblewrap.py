@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from agentlab.errors import Unavailable
+from agentlab.paths import program_outside
 
 from . import door_exec
 from .base import Door, Opened, caches, devices, kept_caches
@@ -24,18 +25,20 @@ from .base import Door, Opened, caches, devices, kept_caches
 _PATIENCE = 60.0  # s for the trial
 _TMP = Path("/tmp")  # noqa: S108 - the command's own
 _VAR_TMP = Path("/var/tmp")  # noqa: S108
+MISSING = "bubblewrap is not installed. As root: apt-get install bubblewrap."
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What root keeps: to work on files of others. Without the rest it cannot mount, trace, load or make devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bubblewrap:
-    """program: bwrap. hidden: folders whose content no command may see. scratch: what it finds as /tmp; None: something
+    """program: bwrap. hidden: folders whose content no command may see; private: likewise, where they are there. scratch: what it finds as /tmp; None: something
     empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written. inside, shown: what may
     be written, and read, wherever it lies. door: where there is no network."""
 
     program: str
     hidden: tuple[Path, ...] = ()
+    private: tuple[Path, ...] = ()
     scratch: Path | None = None
     seen: tuple[Path, ...] = ()
     extra: tuple[Path, ...] = ()
@@ -85,7 +88,7 @@ class Bubblewrap:
                 words += ["--bind", str(place), str(place)]
             for sealed in one.sealed:
                 words += ["--ro-bind-try", str(sealed), str(sealed)]
-        for hidden in self.hidden:
+        for hidden in self._all_hidden():
             words += ["--tmpfs", str(hidden)]
         for path in self.shown:
             words += ["--ro-bind", str(path), str(path)]
@@ -99,9 +102,15 @@ class Bubblewrap:
                 words += ["--cap-add", f"CAP_{capability}"]
         return (*words, "--", *(through(self.door) if self.door else ()), *command)
 
+    def handed(self, argv: tuple[str, ...], fd: int) -> tuple[str, ...]:
+        return (argv[0], "--args", str(fd), *argv[1:])
+
+    def _all_hidden(self) -> tuple[Path, ...]:
+        return (*self.hidden, *(path for path in self.private if path.is_dir()))
+
     def _ways(self, one: Opened) -> list[Path]:
         """What lies on the way to something hidden in it. As places of mounts they cannot be moved, and it with them."""
-        inside = [hidden for hidden in self.hidden if hidden in one]
+        inside = [hidden for hidden in self._all_hidden() if hidden in one]
         found = {way for hidden in inside for way in hidden.parents if way != one.folder and way in one}
         return sorted(found, key=lambda way: way.parts)
 
@@ -132,7 +141,7 @@ def probe(program: str | None = None) -> str:
     """The bwrap that works here: it runs a command, and a write outside fails. Raises Unavailable, with the reason."""
     path = program or shutil.which("bwrap")
     if path is None:
-        raise Unavailable("bubblewrap is not installed. As root: apt-get install bubblewrap.")
+        raise Unavailable(MISSING)
     with tempfile.TemporaryDirectory(prefix="agentlab-probe-") as folder:
         root, inside = Path(folder).resolve(), Path(folder).resolve() / "open"
         inside.mkdir()
@@ -149,12 +158,12 @@ def probe(program: str | None = None) -> str:
     return path
 
 
-def probe_once(home: Path) -> str:
-    """As `probe`. A trial that went well is remembered in the home, for this program, kernel, boot and namespace; one that
+def probe_once(home: Path, root: Path) -> str:
+    """As `probe`, for agents in this workspace: the program is none of what is in there. A trial that went well is remembered in the home, for this program, kernel, boot and namespace; one that
     did not is repeated."""
-    path, memory = shutil.which("bwrap"), home / "sandbox"
+    path, memory = program_outside("bwrap", root), home / "sandbox"
     if path is None:
-        return probe()
+        raise Unavailable(MISSING)
     found = Path(path).stat()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "user")]  # noqa: PTH115

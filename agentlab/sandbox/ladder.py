@@ -8,18 +8,19 @@ from agentlab.config import Confinement
 from agentlab.errors import Unavailable
 
 from . import bubblewrap, landlock
-from .base import Sandbox
+from .base import Sandbox, notebooks
 from .bubblewrap import Bubblewrap
 from .landlock import Landlock
 
 
-def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
-    """The sandbox that the settings ask for, with agentlab's home hidden, and why it is not the first of the ladder.
+def choose(wanted: Confinement, home: Path, root: Path) -> tuple[Sandbox | None, str]:
+    """The sandbox that the settings ask for in this workspace, and why it is not the first of the ladder. Hidden are agentlab's
+    home, and what opens the user's notebooks.
 
     Raises Unavailable: it was asked for by name, or it was asked for commands without network, and cannot be had.
     """
     where, network = f"in {home}/config.toml", wanted.reaches == "all"
-    hidden = (home.resolve(),)
+    hidden, private = (home.resolve(),), notebooks()
     if wanted.mode == "none":
         if not network:
             said = f'[sandbox] network = "{wanted.reaches}" {where} needs a sandbox, and mode = "none" has none.'
@@ -30,10 +31,10 @@ def choose(wanted: Confinement, home: Path) -> tuple[Sandbox | None, str]:
     for rung in ("bubblewrap", "landlock") if wanted.mode == "auto" else (wanted.mode,):
         try:
             if rung == "bubblewrap":
-                program = bubblewrap.probe_once(home)
-                return Bubblewrap(program=program, hidden=hidden, extra=extra, network=network), ""
+                program = bubblewrap.probe_once(home, root)
+                return Bubblewrap(program=program, hidden=hidden, private=private, extra=extra, network=network), ""
             landlock.probe(network=network)
-            return Landlock(hidden=hidden, extra=extra, network=network), " ".join(reasons)
+            return Landlock(hidden=hidden, private=private, extra=extra, network=network), " ".join(reasons)
         except Unavailable as error:
             reasons.append(str(error))
     why = " ".join(reasons)

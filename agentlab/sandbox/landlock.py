@@ -24,6 +24,7 @@ from .base import Door, Opened, caches, devices, kept_caches
 _PATIENCE = 60.0  # s for the trial
 _OPEN_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts"))
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - everybody's: programs with several processes do not work without
+_LAUNCHER = (sys.executable, "-I", "-S", launcher.__file__)
 _TRIAL = """
 import os, socket, sys
 root, network = sys.argv[1:]
@@ -47,11 +48,12 @@ sys.exit("; ".join(wrong) or 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Landlock:
-    """hidden: folders of which no command may read or write the content of a file. scratch: its folder for temporary files;
+    """hidden: folders of which no command may read or write the content of a file; private: likewise, where they are there. scratch: its folder for temporary files;
     None: it has none. extra: folders that may always be written, as far as they are not in the workspace. inside, shown: what
     may be written, and read, wherever it lies."""
 
     hidden: tuple[Path, ...] = ()
+    private: tuple[Path, ...] = ()
     scratch: Path | None = None
     extra: tuple[Path, ...] = ()
     inside: tuple[Path, ...] = ()
@@ -80,8 +82,8 @@ class Landlock:
         return replace(self, inside=tuple(opened), shown=tuple(shown))
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
-        words = [sys.executable, "-I", "-S", launcher.__file__]
-        for hidden in self.hidden:
+        words = [*_LAUNCHER]
+        for hidden in (*self.hidden, *(path for path in self.private if path.is_dir())):
             words += ["hide", str(hidden.resolve())]
         for device in (*_OPEN_DEVICES, *devices()):
             words += ["device", device]
@@ -104,6 +106,9 @@ class Landlock:
         if not self.network:
             words += ["network", "off"]
         return (*words, "--", *command)
+
+    def handed(self, argv: tuple[str, ...], fd: int) -> tuple[str, ...]:
+        return (*_LAUNCHER, "variables", str(fd), *argv[len(_LAUNCHER) :])
 
     def environment(self, root: Path, opened: Iterable[Opened], given: Mapping[str, str]) -> dict[str, str]:
         return {} if self.scratch is None else caches(self.scratch.resolve(), root, opened, given)

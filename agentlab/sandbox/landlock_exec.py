@@ -10,6 +10,8 @@ WORDS, in pairs:
   keep PATH               what `around` leaves out
   link PATH, to TARGET    made first, if there is nothing at PATH
   network off             no sockets but local ones
+  variables FD            what the program, and not this process, finds in its environment besides: --setenv, NAME, VALUE,
+                          each with a NUL behind it
 
 Standard library only, and little of it: this is the time that a command waits. A failure is one line that begins with
 MARK, and the exit code 1.
@@ -114,6 +116,8 @@ def confine(words: list[str]) -> None:
     for path in asked["open"] + asked["file"] + asked["folder"]:
         for part in around(path, [other for other in hidden if other != path]):
             _allow(rules, part, _FOLDER, surely=part == path)
+    for fd in asked["variables"]:
+        _find(int(fd))
     _drop_capabilities()
     _called(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _called(_libc.syscall(_RESTRICT_SELF, rules, ctypes.c_uint32(0)))
@@ -123,11 +127,18 @@ def confine(words: list[str]) -> None:
 
 
 def _pairs(words: list[str]) -> dict[str, list[str]]:
-    kinds = ("open", "file", "folder", "around", "device", "hide", "show", "keep", "link", "to", "network")
+    kinds = ("open", "file", "folder", "around", "device", "hide", "show", "keep", "link", "to", "network", "variables")
     asked: dict[str, list[str]] = {kind: [] for kind in kinds}
     for kind, value in zip(words[::2], words[1::2], strict=True):
         asked[kind].append(value)
     return asked
+
+
+def _find(fd: int) -> None:
+    with os.fdopen(fd, "rb") as file:
+        words = file.read().split(b"\0")[:-1]
+    for name, value in zip(words[1::3], words[2::3], strict=True):
+        os.environb[name] = value
 
 
 def _make(path: str, *, folder: bool) -> None:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from agentlab.config import Limits
 from agentlab.core.events import Blob
 from agentlab.errors import BadRequest, OutsideWorkspace, StoreCorrupt
-from agentlab.paths import IGNORED, TEMPORARY, Workspace
+from agentlab.paths import IGNORED, TEMPORARY, Workspace, program_outside
 
 LINK_MODE = stat.S_IFLNK | 0o777
 """The mode of a symbolic link in a tree; its content is its target. Files have permission bits alone."""
@@ -141,7 +141,7 @@ def _paths(
 ) -> Iterator[str]:
     """Paths of the candidates below `inside`, relative to the root. Names that are no UTF-8 go to `skipped`."""
     root = workspace.root
-    listed = _git_files(root / inside)
+    listed = _git_files(root / inside, program_outside("git", root))
     for name in _walk(workspace, inside, ignore) if listed is None else sorted(set(listed)):
         path = (inside + name).rstrip("/")
         if any(part in ignore or part.startswith(TEMPORARY) for part in path.split("/")) or workspace.is_apart(path):
@@ -154,14 +154,17 @@ def _paths(
             yield path
 
 
-def _git_files(directory: Path) -> list[str] | None:
+def _git_files(directory: Path, git: str | None) -> list[str] | None:
     """What git sees in a work tree; None where there is none, or no git, or where git sees nothing (an ignored directory).
 
-    The configuration of a workspace is not ours: the one setting that makes `ls-files` start a program is off.
+    The configuration of a workspace is not ours, an agent may have written it. What of it makes `ls-files` start programs is
+    off: a monitor of files, and fetching what a partial clone lacks (by an ssh that it names).
     """
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "-co", "--exclude-standard"]
+    if git is None:
+        return None
+    command = [git, "-c", "core.fsmonitor=false", "ls-files", "-z", "-co", "--exclude-standard"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ":"}
     try:
         done = subprocess.run(
             command, cwd=directory, env=env, capture_output=True, check=False, stdin=subprocess.DEVNULL

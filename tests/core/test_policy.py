@@ -108,6 +108,29 @@ def test_a_rejection_is_meant_of_any_part_of_a_command(command: object) -> None:
     assert matches(Rule(action="reject", command="git push*"), Act(agent="a", tool="Bash", input={"command": command}))
 
 
+def test_an_approval_covers_the_variables_and_the_input_that_come_with_a_command() -> None:
+    def asked(**more: object) -> Act:
+        return Act(agent="a", tool="run", input={"argv": ["git", "status"], **more})
+
+    pager = asked(env={"GIT_PAGER": "sh evil"})
+    assert matches(Rule(action="approve", command="git status*"), asked())
+    assert not matches(Rule(action="approve", command="git status*"), pager)
+    assert matches(Rule(action="approve", command="GIT_PAGER=* git status"), pager)
+    assert matches(Rule(action="reject", command="git status*"), pager)
+    shell = Act(agent="a", tool="run", input={"argv": ["bash"], "stdin": "rm -rf ~"})
+    assert not matches(Rule(action="approve", command="bash*"), shell), "what it is to do is not seen"
+
+
+@pytest.mark.parametrize("more", [{"env": {"PATH": "evil"}}, {"stdin": "drop table"}, {"cwd": "evil"}])
+def test_what_is_remembered_as_allowed_is_that_command_with_the_same_around_it(more: dict[str, object]) -> None:
+    argv = {"argv": ["make", "-q"]}
+    for asked, then in ((argv, argv | more), (argv | more, argv), (argv | more, argv | {next(iter(more)): "other"})):
+        rule = remembered("approved", "run", (), asked)
+        assert rule is not None
+        assert matches(rule, Act(agent="a", tool="run", input={**asked, "timeout": 9}))
+        assert not matches(rule, Act(agent="a", tool="run", input=then))
+
+
 def test_an_approval_covers_every_unit_and_a_rejection_needs_one() -> None:
     act = Act(agent="a", tool="Edit", units=("file:src/x", "file:b"))
     assert not matches(Rule(action="approve", unit="file:src/*"), act)

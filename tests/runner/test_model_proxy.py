@@ -198,6 +198,15 @@ async def test_without_the_token_of_the_agent_nothing_is_passed_on(bench: Bench)
     assert bench.heads == [] and bench.gate.of(ModelExchange) == []
 
 
+@pytest.mark.parametrize("after", ["@127.0.0.1:{port}/v1", ".invalid/v1", ":{port}/v1", "%40127.0.0.1:{port}/v1", "x"])
+async def test_no_path_leads_to_another_machine_than_the_models(bench: Bench, after: str) -> None:
+    url = await bench.upstream(hello)
+    own = bench.proxy.url("openai", "http://127.0.0.1")
+    port = httpx.URL(url).port
+    assert (await bench.client.post(own + after.format(port=port), json={})).status_code == 404
+    assert bench.heads == [] and bench.gate.of(ModelExchange) == []
+
+
 async def test_programs_are_led_here_where_their_address_is_known_and_past_the_proxies_of_the_machine(
     bench: Bench,
 ) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +19,11 @@ from toolbox import until
 from agentlab import processes
 from agentlab.config import Confinement
 from agentlab.core.events import Guard, ProcStart
-from agentlab.errors import NotFound, Unavailable
+from agentlab.errors import BadRequest, NotFound, Unavailable
 from agentlab.runner.tools import confined
 from agentlab.runner.tools.reach import opened
 from agentlab.sandbox import Bubblewrap, Landlock, Opened, Sandbox, choose, probe_bubblewrap, probe_landlock
+from agentlab.sandbox.base import notebooks
 from agentlab.sandbox.bubblewrap import needed
 
 T = TypeVar("T")
@@ -116,36 +120,60 @@ def test_a_trial_that_went_well_is_remembered_and_one_that_did_not_is_not(tmp_pa
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     for _ in range(2):
-        box, why = choose(Confinement(writable=("/opt/x",), network=False), tmp_path)
-    assert box == Bubblewrap(program=str(program), hidden=(tmp_path,), extra=(Path("/opt/x"),), network=False)
+        box, why = choose(Confinement(writable=("/opt/x",), network=False), tmp_path, tmp_path / "ws")
+    hidden = {"hidden": (tmp_path,), "private": notebooks()}
+    assert box == Bubblewrap(program=str(program), **hidden, extra=(Path("/opt/x"),), network=False)
     assert (why, len(tried)) == ("", 1)
     program.write_text("#!/bin/sh\nexit 0\n")  # another program: tried anew
-    choose(Confinement(), tmp_path)
+    choose(Confinement(), tmp_path, tmp_path / "ws")
     assert len(tried) == 2
+
+
+def test_a_bubblewrap_that_lies_in_the_workspace_is_none(tmp_path, monkeypatch):
+    root = tmp_path / "ws"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "bwrap").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (root / ".venv" / "bin" / "bwrap").chmod(0o755)
+    (tmp_path / "linked").symlink_to(root / ".venv" / "bin")
+    monkeypatch.setenv("PATH", f"{root}/.venv/bin:{tmp_path}/linked")
+    with pytest.raises(Unavailable, match="not installed"):
+        choose(Confinement(mode="bubblewrap"), tmp_path / "home", root)
+    assert not (tmp_path / "started").exists()
+
+
+def test_where_jupyter_keeps_its_tokens_is_known(tmp_path, monkeypatch):
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert notebooks() == (tmp_path / "jupyter" / "runtime",)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "run"))
+    assert notebooks()[:2] == (tmp_path / "run", tmp_path / "data" / "runtime")
 
 
 def test_what_cannot_be_had_is_an_error_if_asked_for_by_name_and_said_otherwise(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert choose(Confinement(mode="none"), tmp_path) == (None, "switched off in config.toml")
+    assert choose(Confinement(mode="none"), tmp_path, tmp_path / "ws") == (None, "switched off in config.toml")
     monkeypatch.setattr("agentlab.sandbox.landlock.launcher.version", lambda: 2)
-    box, why = choose(Confinement(), tmp_path)
+    box, why = choose(Confinement(), tmp_path, tmp_path / "ws")
     assert box is None
     assert "apt-get install bubblewrap" in why
     assert "(version 2) does not hold files from being truncated" in why
     with pytest.raises(Unavailable, match=r'mode = "landlock".*kernel >= 6.2'):
-        choose(Confinement(mode="landlock"), tmp_path)
+        choose(Confinement(mode="landlock"), tmp_path, tmp_path / "ws")
     with pytest.raises(Unavailable, match=r'mode = "bubblewrap".*not installed'):
-        choose(Confinement(mode="bubblewrap"), tmp_path)
+        choose(Confinement(mode="bubblewrap"), tmp_path, tmp_path / "ws")
 
 
 def test_without_bubblewrap_landlock_holds_and_the_reason_is_said(tmp_path, monkeypatch):
     probed(probe_landlock)
     monkeypatch.setenv("PATH", str(tmp_path))
-    box, why = choose(Confinement(writable=("/opt/x",)), tmp_path)
-    assert box == Landlock(hidden=(tmp_path,), extra=(Path("/opt/x"),))
+    box, why = choose(Confinement(writable=("/opt/x",)), tmp_path, tmp_path / "ws")
+    hidden = {"hidden": (tmp_path,), "private": notebooks()}
+    assert box == Landlock(**hidden, extra=(Path("/opt/x"),))
     assert "bubblewrap is not installed" in why
-    assert choose(Confinement(mode="landlock", network=False), tmp_path) == (
-        Landlock(hidden=(tmp_path,), network=False),
+    assert choose(Confinement(mode="landlock", network=False), tmp_path, tmp_path / "ws") == (
+        Landlock(**hidden, network=False),
         "",
     )
 
@@ -153,11 +181,11 @@ def test_without_bubblewrap_landlock_holds_and_the_reason_is_said(tmp_path, monk
 def test_a_network_that_is_to_be_cut_and_cannot_be_is_never_left_open(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="needs a sandbox"):
-        choose(Confinement(mode="none", network=False), tmp_path)
+        choose(Confinement(mode="none", network=False), tmp_path, tmp_path / "ws")
     monkeypatch.setattr("agentlab.sandbox.landlock.launcher.MACHINES", {})
     for mode in ("auto", "landlock"):
         with pytest.raises(Unavailable, match="the network cannot be cut on"):
-            choose(Confinement(mode=mode, network=False), tmp_path)
+            choose(Confinement(mode=mode, network=False), tmp_path, tmp_path / "ws")
 
 
 def test_what_programs_need_below_tmp_stays_visible():
@@ -295,6 +323,72 @@ async def test_a_command_does_not_get_out(boxed, attempt, tmp_path):
     assert (a.root / "open" / "tried").exists()
     assert not (tmp_path / "outside.txt").exists()
     assert not gate.of(Guard)
+
+
+async def test_what_opens_the_users_notebooks_is_hidden_also_when_it_comes_later(tool_lab, rung, tmp_path):
+    runtime = tmp_path / "jupyter" / "runtime"
+    a, _ = tool_lab.agent("a", sandbox=rung(private=(runtime,)))
+    assert (await a.run(["true"])).code == 0, "it need not be there"
+    runtime.mkdir(parents=True)
+    (runtime / "jpserver-1.json").write_text("t0ken")
+    ran = await a.run(["cat", str(runtime / "jpserver-1.json")])
+    assert (ran.code != 0, ran.stdout) == (True, "")
+
+
+async def test_a_search_that_is_led_elsewhere_finds_nothing_of_agentlabs(boxed, monkeypatch):
+    a, _ = boxed
+    (a.root / "d").mkdir()
+    (a.root / "d" / "plane.json").write_text("nothing here")
+    (Path(a.workspace.home) / "plane.json").write_text("the t0ken")
+    assert await a.search("nothing") == ["d/plane.json:1:nothing here"]
+    candidates = type(a._search)._candidates
+
+    def swapped(self, *given):
+        found = candidates(self, *given)
+        shutil.rmtree(a.root / "d")
+        (a.root / "d").symlink_to(a.workspace.home)
+        return found
+
+    monkeypatch.setattr(type(a._search), "_candidates", swapped)
+    found: list[str] = []
+    with suppress(BadRequest):  # it cannot read it, and may say so
+        found = await a.search("t0ken")
+    assert found == []
+
+
+PRELOADED = """
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void begin(void) {
+    FILE *file = fopen(getenv("OUT"), "a");
+    if (file) fputs("loaded", file);
+}
+"""
+
+
+async def test_what_an_agent_has_loaded_is_not_loaded_before_the_sandbox_is_there(boxed, tmp_path):
+    a, _ = boxed
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("there is no C compiler")
+    library, inside, outside = a.root / "d" / "own.so", a.root / "d" / "inside", tmp_path / "outside"
+    library.parent.mkdir()
+    subprocess.run([compiler, "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=PRELOADED.encode(), check=True)
+    for out in (outside, inside):
+        await a.run(["true"], writes=["d/"], env={"LD_PRELOAD": str(library), "OUT": str(out)})
+    assert inside.read_text() == "loaded", "the command itself may load what it likes"
+    assert not outside.exists()
+
+
+async def test_variables_reach_the_command_alone_and_cannot_say_whose_it_is(boxed):
+    a, _ = boxed
+    env = {"GREETING": "two\nlines", "PATH": f"{a.root}:{os.environ['PATH']}"}
+    (a.root / "greet").write_text('#!/bin/sh\necho "$GREETING"; tr "\\0" " " < /proc/self/cmdline\n')
+    (a.root / "greet").chmod(0o755)
+    ran = await a.run(["greet"], env=env)
+    assert ran.stdout.startswith("two\nlines\n"), ran
+    for wrong in ({"AGENTLAB_AGENT": "run/b"}, {"A=B": "c"}, {"A": "b\0c"}):
+        with pytest.raises(BadRequest):
+            await a.run(["true"], env=wrong)
 
 
 async def test_a_command_cannot_trace_or_read_processes_outside(boxed):

@@ -190,6 +190,40 @@ def test_the_configuration_of_a_workspace_starts_no_program(
     assert not (tmp_path / "started").exists()
 
 
+@needs_git
+def test_a_clone_that_lacks_something_starts_no_program_to_fetch_it(
+    workspace: Path, git: Callable[..., None], tmp_path: Path
+) -> None:
+    git(workspace, "init", "-q")
+    git(workspace, "add", "-A")
+    git(workspace, "commit", "-qm", "1")
+    (workspace / "kept").mkdir()
+    git(workspace, "sparse-checkout", "init", "--cone", "--sparse-index")
+    git(workspace, "sparse-checkout", "set", "kept")
+    said = subprocess.run(["git", "rev-parse", "HEAD:src"], cwd=workspace, check=True, capture_output=True, text=True)
+    tree = said.stdout.strip()
+    (workspace / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    settings = {
+        "extensions.partialClone": "origin", "core.repositoryformatversion": "1", "remote.origin.promisor": "true",
+        "remote.origin.url": "ssh://nowhere/x", "core.sshCommand": f"touch {tmp_path / 'started'}; false",
+    }  # fmt: skip
+    for name, value in settings.items():
+        git(workspace, "config", name, value)
+    paths(workspace)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_git_that_lies_in_the_workspace_is_not_run(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "bin").mkdir()
+    (workspace / "bin" / "git").write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    (workspace / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workspace}/bin:{os.environ['PATH']}")
+    assert "src/a.py" in paths(workspace)
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_manifest_is_read_back_as_it_was(workspace: Path) -> None:
     manifest = snapshot(workspace).manifest
     blob = manifest.blob()

@@ -8,8 +8,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,6 +18,7 @@ from agentlab import processes
 from agentlab.core.events import ProcExit, ProcStart
 from agentlab.errors import AgentlabError, Forbidden, NotFound, Unavailable
 from agentlab.paths import Workspace
+from agentlab.sandbox import Sandbox, variables
 
 from . import confined
 from .ledger import Ledger
@@ -63,6 +64,7 @@ class Command:
     sandbox: str = "none"
     reach: Reach = None
     places: Mapping[str, str] = field(default_factory=dict)  # environment of its sandbox
+    box: Sandbox | None = None  # hands it its env, which is the agent's word and for the command alone
     pass_fds: tuple[int, ...] = ()
     started: Callable[[processes.Child], None] | None = None
     proc: str = ""  # its name in the log; "": the next one
@@ -223,11 +225,14 @@ class Children:
 
     def _start(self, command: Command, mark: str) -> processes.Child:
         argv = command.argv
-        env = {**self.env, **command.places, **command.env, PROC_VARIABLE: mark}
+        env = {**self.env, **command.places, **(command.env if command.box is None else {}), PROC_VARIABLE: mark}
         fd = self._workspace.open_dir(command.cwd)
         try:
-            with _spooled(command.stdin, self._directory if command.reach is None else self.scratch()) as stdin:
-                return processes.spawn(argv, cwd=f"/proc/self/fd/{fd}", env=env, stdin=stdin, pass_fds=command.pass_fds)
+            with (
+                _spooled(command.stdin, self._directory if command.reach is None else self.scratch()) as stdin,
+                _handed(command) as (argv, fds),
+            ):
+                return processes.spawn(argv, cwd=f"/proc/self/fd/{fd}", env=env, stdin=stdin, pass_fds=fds)
         except FileNotFoundError:
             raise NotFound(
                 f"There is no program {argv[0]!r}: neither on PATH nor, as a path, below {command.cwd!r}."
@@ -249,6 +254,18 @@ class Children:
             return ""
         ended.cancel()
         return "cancelled" if stop.is_set() else "timeout"
+
+
+@contextmanager
+def _handed(command: Command) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Its argv, and the descriptors that it gets: one of them with its variables, where its sandbox hands it those."""
+    if command.box is None or not command.env:
+        yield command.argv, command.pass_fds
+        return
+    with os.fdopen(os.memfd_create("variables"), "w+b") as file:
+        file.write(variables(command.env))
+        file.seek(0)
+        yield command.box.handed(command.argv, file.fileno()), (*command.pass_fds, file.fileno())
 
 
 def _heard(output: Output, listener: Callable[[bytes], None] | None) -> Callable[[bytes], Awaitable[None]]:

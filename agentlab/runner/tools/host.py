@@ -95,12 +95,12 @@ class ToolHost:
         self._files = Files(self.workspace, self._ledger, self._grants, fences, self._watch)
         walk = Walk(self.workspace, rules.ignore)
         self._look = Look(self.workspace, walk)
-        self._search = Search(self.workspace, walk, env={**env, AGENT_VARIABLE: gate.owner})
         self._children = Children(self.workspace, self._ledger, self._watch, env=env, directory=private)
         self._background = Background(private, self._watch.look)
         self._runs = Runs(
             self.workspace, gate, self._grants, self._children, self._background, rules=rules, most=children, sandbox=sandbox
         )  # fmt: skip
+        self._search = Search(self.workspace, walk, {**env, AGENT_VARIABLE: gate.owner}, self._runs.looking)
         self._permit = Permit(
             gate, spec, str(self.workspace.root), home=home_rules, workspace=rules.policy,
             named=self.workspace.canonical_unit, processes=self._runs.patterned,

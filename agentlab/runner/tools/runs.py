@@ -6,17 +6,19 @@ import asyncio
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from agentlab.core.events import Mode
 from agentlab.core.units import KINDS, kind_of
 from agentlab.errors import BadRequest, NotFound, StaleToken
 from agentlab.paths import Workspace
+from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate
 from agentlab.sandbox import Sandbox
 
 from . import confined, policy
 from .background import Background, Job
-from .children import Children, Command, Ended
+from .children import PROC_VARIABLE, Children, Command, Ended
 from .grants import Grants
 from .reach import opened, opened_alone
 from .results import Printed, Ran
@@ -69,7 +71,7 @@ class Runs:
         wanted = Command(
             argv=tuple(words),
             cwd=self._workspace.locate(cwd).name,
-            env=dict(env or {}),
+            env=_chosen(env or {}),
             stdin=stdin.encode() if isinstance(stdin, str) else stdin,
             timeout=timeout,
             unit=held[0],
@@ -148,8 +150,16 @@ class Runs:
         self._children.scratch()
         return replace(
             command, argv=sandbox.argv(root, reach, command.argv), shown=command.shown or command.argv,
-            sandbox=sandbox.name, reach=reach, places=sandbox.environment(root, reach, env),
+            sandbox=sandbox.name, reach=reach, places=sandbox.environment(root, reach, env), box=sandbox,
         )  # fmt: skip
+
+    def looking(self, argv: Sequence[str]) -> tuple[Sequence[str], Mapping[str, str]]:
+        """A program of ours that only reads, in the agent's sandbox, in which nothing is open to it; and its environment there."""
+        if self._sandbox is None:
+            return argv, {}
+        box, root = self._sandbox.around(seen=[Path(__file__).parent]), self._workspace.root
+        self._children.scratch()
+        return box.argv(root, (), tuple(argv)), box.environment(root, (), self._children.env)
 
     def _written(self, path: str) -> str:
         """The unit of something that a command declares to write: a unit, or a path; a directory ends with '/' or is one."""
@@ -163,6 +173,18 @@ class Runs:
         if granted is None:
             raise StaleToken(f"The grant on {unit} ended before the command began. Call run again.", unit=unit)
         return granted.token
+
+
+def _chosen(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an agent wants for its command. Raises BadRequest: they can be none, or are how we find processes."""
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise BadRequest(
+                f"{name!r} with {value[:80]!r} cannot be a variable: no name has =, and nothing has a NUL."
+            )
+        if name in (AGENT_VARIABLE, PROC_VARIABLE):
+            raise BadRequest(f"{name} says whose a process is, and cannot be set. Leave it out of env.")
+    return dict(env)
 
 
 def _told(sandbox: Sandbox | None, ended: Ended) -> Ran:

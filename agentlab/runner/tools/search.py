@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Literal
 from agentlab import processes
 from agentlab.core.policy import Rule
 from agentlab.errors import AgentTimeout, BadRequest, NotFound
-from agentlab.paths import Workspace
+from agentlab.paths import Workspace, program_outside
 
 from .patterns import glob_regex
 from .walk import Entry, Walk
@@ -31,6 +30,7 @@ MAX_LINE = 500  # characters shown
 _LOOKED_AT = 8192  # bytes in which a NUL makes a file a binary one
 _MAX_BYTES = 1024 * 1024  # of what a search prints
 _PATIENCE = 60.0  # s that a search may take
+Looking = Callable[[Sequence[str]], tuple[Sequence[str], Mapping[str, str]]]
 _GREP = Path(__file__).with_name("grep.py")
 
 
@@ -53,10 +53,16 @@ class Line:
 
 
 class Search:
-    def __init__(self, workspace: Workspace, walk: Walk, env: Mapping[str, str]) -> None:
+    """looking: the argv of what only looks, in the agent's sandbox, and the environment that it wants there. A folder that is
+    swapped for a link after the walk would lead the program anywhere; there, what is agentlab's own is not to be seen."""
+
+    def __init__(
+        self, workspace: Workspace, walk: Walk, env: Mapping[str, str], looking: Looking | None = None
+    ) -> None:
         self._workspace = workspace
         self._walk = walk
         self._env = dict(env)
+        self._looking = looking
 
     async def __call__(
         self,
@@ -124,7 +130,7 @@ class Search:
             return "", False
         given = b"".join(name + b"\0" for name in names)
         path = self._env.get("PATH")
-        rg, xargs = shutil.which("rg", path=path), shutil.which("xargs", path=path)
+        rg, xargs = (program_outside(name, self._workspace.root, path) for name in ("rg", "xargs"))
         if rg and xargs:
             out, said = await self._printed([xargs, "-0", *ripgrep(rg, wanted)], given)
             if out or not said:  # else it does not know this kind of pattern, and ours does
@@ -139,7 +145,8 @@ class Search:
         with os.fdopen(os.memfd_create("files"), "w+b") as stdin:
             stdin.write(given)
             stdin.seek(0)
-            child = processes.spawn(argv, cwd=self._workspace.root, env=self._env, stdin=stdin)
+            words, places = self._looking(argv) if self._looking else (argv, {})
+            child = processes.spawn(words, cwd=self._workspace.root, env={**self._env, **places}, stdin=stdin)
         out, err = bytearray(), bytearray()
         full = asyncio.Event()
 

@@ -90,6 +90,21 @@ class TestOpencode(Asking, ByHttp, Opencode, VendorSuite):
         with pytest.raises(Unavailable, match=r"has to be empty.*opencode\.json"):
             await bench.started(boundary=boundary)
 
+    async def test_its_start_installs_nothing(self, bench: DriverBench) -> None:
+        asked: list[bytes] = []
+
+        async def registry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readline())
+            writer.close()
+
+        async with await asyncio.start_server(registry, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            bench.env |= {"npm_config_registry": f"http://127.0.0.1:{port}", "npm_config_fetch_retries": "0"}
+            driver = await bench.started()
+            turn = await driver.prompt(do({"write": ["a.txt", "1"]}, {"say": "ok"}))
+            await driver.close()
+        assert (turn.status, asked) == ("done", [])
+
     async def test_what_a_turn_cost_is_told_at_its_end(self, bench: DriverBench) -> None:
         """opencode tells the price of all answers of a turn, and the tokens of the last one only: those are seen passing."""
         driver = await bench.started()

@@ -66,6 +66,7 @@ class Recipe:
         cli = find("opencode", context.env, options.cli)
         home = context.private / "opencode"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        nothing_to_install(home / "opencode")
         notes = home / "lab.md"
         native = spec.boundary == "native"
         told = acp_setup.away(context.root, native=native) + sharing.instructions(
@@ -100,6 +101,15 @@ class Recipe:
             cwd=start, login=LOGIN, told=True, opens=opens, reads=(start,), asks=True,
             own={"XDG_CACHE_HOME": str(context.shared / "cache"), "XDG_STATE_HOME": str(home / "state")},
         )  # fmt: skip
+
+
+def nothing_to_install(folder: Path) -> None:
+    """In a folder of settings opencode has npm install, from a registry, what plugins are written with, unless it finds that done:
+    a second of each start, for plugins that it is told not to load. What is there already may be the agent's own, and a link."""
+    if os.path.lexists(folder):
+        return
+    (folder / "node_modules").mkdir(mode=0o700, parents=True)
+    (folder / "package-lock.json").write_text('{"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}')
 
 
 def config(

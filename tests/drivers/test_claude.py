@@ -18,7 +18,7 @@ from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, VendorSuite, do, until
 from agentlab.testing.scripted_model import CACHED, INPUT
 
-pytestmark = [pytest.mark.claude, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.claude, pytest.mark.timeout(180)]
 
 
 def _whole(line: bytes) -> bool:
@@ -26,7 +26,7 @@ def _whole(line: bytes) -> bool:
     return not line.startswith(b"{") and line.isascii()
 
 
-class TestClaude(VendorSuite):
+class Claude(VendorSuite):
     kind = "claude"
     model = "claude-sonnet-4-5"
     login = "claude auth login"
@@ -49,20 +49,29 @@ class TestClaude(VendorSuite):
 
         return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 
-    # --- what only Claude has ------------------------------------------------------------------------------------
-
-    async def test_a_message_that_is_broken_fails_the_turn(self, bench: DriverBench) -> None:
-        driver = await bench.meddled(self.program(bench), noise=[b'{"type": "result", "subtype'])
-        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": "MEDDLE-NOW"}, {"say": "never"}))
-        assert (turn.status, turn.reason) == ("failed", "process")
-        assert driver.processes() == []
-
     async def test_it_is_told_how_work_is_shared_and_what_its_spec_says(self, bench: DriverBench) -> None:
         driver = await bench.started(instructions="Answer in Latin.")
         await driver.prompt(do({"say": "salve"}))
         system = json.dumps(bench.model.turns[0].body["system"])
         assert "mcp__lab__claim" in system
         assert "Answer in Latin." in system
+
+    async def test_without_login_or_key_the_turn_says_how_to_get_one(self, bench: DriverBench) -> None:
+        driver = await bench.started(env={"ANTHROPIC_API_KEY": ""})
+        turn = await driver.prompt(do({"say": "unreachable"}))
+        assert (turn.status, turn.reason) == ("failed", "auth")
+        assert "claude auth login" in turn.error
+        assert [error.kind for error in bench.gate.of(Error)] == ["auth"]
+
+
+class TestClaude(Claude):
+    """What only Claude has, and is the same whoever has the tools."""
+
+    async def test_a_message_that_is_broken_fails_the_turn(self, bench: DriverBench) -> None:
+        driver = await bench.meddled(self.program(bench), noise=[b'{"type": "result", "subtype'])
+        turn = await driver.prompt(do({"write": ["a.txt", "x"], "say": "MEDDLE-NOW"}, {"say": "never"}))
+        assert (turn.status, turn.reason) == ("failed", "process")
+        assert driver.processes() == []
 
     async def test_an_attempt_at_a_tool_of_its_own_is_recorded(self, bench: DriverBench) -> None:
         driver = await bench.started()
@@ -140,13 +149,6 @@ class TestClaude(VendorSuite):
         await patient.interrupt()
         assert (await waits).status == "cancelled"
 
-    async def test_without_login_or_key_the_turn_says_how_to_get_one(self, bench: DriverBench) -> None:
-        driver = await bench.started(env={"ANTHROPIC_API_KEY": ""})
-        turn = await driver.prompt(do({"say": "unreachable"}))
-        assert (turn.status, turn.reason) == ("failed", "auth")
-        assert "claude auth login" in turn.error
-        assert [error.kind for error in bench.gate.of(Error)] == ["auth"]
-
     async def test_a_model_that_does_not_exist_is_named_as_the_reason(self, bench: DriverBench) -> None:
         driver = await bench.started(model="claude-nope")
         turn = await driver.prompt(do({"error": 404}))
@@ -193,7 +195,7 @@ def own(tool: str, **args: Any) -> dict[str, Any]:
 NO = Verdict(allowed=False, answer="denied", by="ann", reason="not on a Friday")
 
 
-class TestNativeClaude(Answering, Asking, TestClaude):
+class TestNativeClaude(Answering, Asking, Claude):
     """Claude Code with its own tools beside ours. What it does with them waits for an approval and for the lock."""
 
     boundary = "native"

@@ -19,7 +19,7 @@ from agentlab.runner.drivers import codex_setup
 from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import DriverBench, VendorSuite, do, until
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(45)]
+pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
 
 PATCH = "*** Begin Patch\n*** Add File: sneaky.txt\n+x\n*** End Patch"
 

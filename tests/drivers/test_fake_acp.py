@@ -20,7 +20,7 @@ from agentlab.testing import fake_acp, meddler
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step
 
 pytest.importorskip("acp")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 class TestAnyAcp(DriverSuite):

@@ -18,7 +18,7 @@ from agentlab.core.policy import Act, matches, parse
 from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step, VendorCase, VendorSuite, do
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
 
 
 class Gemini(VendorCase):

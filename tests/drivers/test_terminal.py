@@ -15,7 +15,7 @@ from agentlab.testing import fake_cli
 from agentlab.testing.driver_suite import DriverBench, DriverSuite, Step, until
 
 pytest.importorskip("pyte")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 class TestTerminal(DriverSuite):

@@ -103,9 +103,11 @@ def test_a_call_that_comes_while_the_plane_is_away_waits_and_writes_nothing(
     run.end()
 
 
+@pytest.mark.parametrize("agent", KINDS[:1], indirect=True)
 def test_an_agent_that_waits_for_a_lock_outlives_ten_seconds_without_a_plane(
     lab: agentlab.Lab, home: Path, work: Path, agent: Vendor
 ) -> None:
+    """Through a runner, which is the same for all; that each vendor's program waits so long is a promise of its driver."""
     run = lab.run("outage", workdir=work)
     holder = run.spawn(
         "script", name="ann", claims=["file:story.txt"], steps=[{"ask": "go on?"}, {"write": ["story.txt", "ann\n"]}]

@@ -87,6 +87,7 @@ class Plane:
             self.supervisor = Supervisor(
                 self.engine, self.runtimes, secrets, home=self.home, address=f"unix:{socket}", token_for=authority.agent_token,
                 read_journal=lambda agent, after: journal.read(journal.path_of(self.home, agent), after),
+                drop_journal=lambda agent: journal.path_of(self.home, agent).unlink(missing_ok=True),
                 heartbeat=self.config.intervals.heartbeat, grace=self.config.intervals.stop,
             )  # fmt: skip
             self.feed = Feed(

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 RANK = {e.Priority.OPERATOR: 0, e.Priority.NORMAL: 1, e.Priority.BACKGROUND: 2}
 
 ReadJournal = Callable[[str, int], tuple[Sequence[e.Blob], Sequence[c.Entry]]]
+DropJournal = Callable[[str], None]
 
 
 class Supervisor:
@@ -46,6 +47,7 @@ class Supervisor:
         address: str,
         token_for: Callable[[str], str],
         read_journal: ReadJournal,
+        drop_journal: DropJournal,
         heartbeat: float = 15.0,
         grace: float = 10.0,
     ) -> None:
@@ -54,7 +56,8 @@ class Supervisor:
         self.peers: dict[str, Peer] = {}
         self.secrets = secrets
         self._home, self._address, self._token_for = home, address, token_for
-        self._read_journal, self._heartbeat, self._grace = read_journal, heartbeat, grace
+        self._read_journal, self._drop_journal = read_journal, drop_journal
+        self._heartbeat, self._grace = heartbeat, grace
         self._watched: dict[str, asyncio.Task[None]] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -196,9 +199,9 @@ class Supervisor:
     async def _lost(self, agent: str, runtime: Runtime, ended: Ended) -> None:
         """A runner is gone. Where its agent has not ended, it ends now."""
         killed = await runtime.reap(agent)
-        row = self.engine.state.agents.get(agent)
+        row, told = self.engine.state.agents.get(agent), True
         if row is not None and row.status not in ENDED:
-            await self._recover_journal(agent)
+            told = await self._recover_journal(agent)
             stopping = row.status == "stopping"
             how = (
                 f"signal {ended.signal}"
@@ -225,11 +228,23 @@ class Supervisor:
                     last_lines=ended.last_lines,
                 )
             )
+        if told:
+            await self._forget_journal(agent)
         self._watched.pop(agent, None)
         self._wake.set()
 
-    async def _recover_journal(self, agent: str) -> None:
-        """What a killed runner had written down and not sent."""
+    async def _forget_journal(self, agent: str) -> None:
+        """Once the end of its agent is in the log. It was written before anybody looked for the secrets of others in it."""
+        await self.engine.settled()
+        row = self.engine.state.agents.get(agent)
+        if row is None or row.status in ENDED:
+            try:
+                await asyncio.to_thread(self._drop_journal, agent)
+            except OSError as error:
+                log.error("the journal of %s could not be removed: %s", agent, error)
+
+    async def _recover_journal(self, agent: str) -> bool:
+        """What a killed runner had written down and not sent. False: it stays there."""
         try:
             blobs, entries = await asyncio.to_thread(
                 self._read_journal, agent, self.engine.state.journals.get(agent, 0)
@@ -240,6 +255,8 @@ class Supervisor:
                 await self.engine.submit(self.secrets.conceal(report))
         except (AgentlabError, OSError) as error:
             log.error("the journal of %s could not be read: %s", agent, error)
+            return False
+        return True
 
     async def _finish(self, finish: c.Finish) -> None:
         finish = self.secrets.conceal(finish)

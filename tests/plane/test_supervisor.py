@@ -12,6 +12,7 @@ from agentlab.core.events import Message, Priority
 from agentlab.errors import Forbidden, NotFound, Refused, Unavailable
 from agentlab.link import messages as m
 from agentlab.link.client import LinkClient, hello
+from agentlab.link.journal import Journal, path_of
 
 from .conftest import Lab, until
 
@@ -77,8 +78,6 @@ async def test_a_killed_runner_frees_its_locks_and_the_run_says_why(lab: Lab) ->
 
 
 async def test_what_a_killed_runner_had_not_sent_is_read_from_its_journal(lab: Lab) -> None:
-    from agentlab.link.journal import Journal, path_of
-
     await lab.run()
     agent = await lab.spawn("a")
     runner = await lab.runner(agent)
@@ -92,6 +91,39 @@ async def test_what_a_killed_runner_had_not_sent_is_read_from_its_journal(lab: L
     await until(lambda: lab.status(agent) == "failed")
     lines = (await lab.client.request(m.GetLogs(agent=agent))).data  # type: ignore[union-attr]
     assert [line.split("assistant: ")[1] for line in lines if "word" in line] == ["word 1", "word 2", "word 3"]
+
+
+async def test_the_journal_of_a_killed_runner_is_gone_once_all_of_it_is_in_the_log(lab: Lab) -> None:
+    """A secret of another agent stands in it as it was, and in the log by its name alone."""
+    await lab.run()
+    await lab.spawn("other", secrets={"KEY": "correct-horse-battery"}, env={"KEY": "literal:***"})
+    agent = await lab.spawn("a")
+    await lab.runner(agent)
+    path = path_of(lab.plane.home, agent)
+    Journal(path).append(c.Entry(n=1, ts=1, body=Message(role="assistant", text="found correct-horse-battery")))
+    lab.runtime.kill(agent)
+    await until(lambda: not path.exists())
+    assert lab.status(agent) == "failed"
+    lines = (await lab.client.request(m.GetLogs(agent=agent))).data  # type: ignore[union-attr]
+    assert [line.split("assistant: ")[1] for line in lines if "found" in line] == ["found [redacted:KEY]"]
+
+
+async def test_a_journal_that_could_not_be_read_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lab.run()
+    agent = await lab.spawn("a")
+    await lab.runner(agent)
+    path = path_of(lab.plane.home, agent)
+    Journal(path).append(c.Entry(n=1, ts=1, body=Message(role="assistant", text="word")))
+
+    def unreadable(agent: str, after: int) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(lab.plane.supervisor, "_read_journal", unreadable)
+    dropped: list[str] = []
+    monkeypatch.setattr(lab.plane.supervisor, "_drop_journal", dropped.append)
+    lab.runtime.kill(agent)
+    await until(lambda: agent not in lab.plane.supervisor._watched)
+    assert lab.status(agent) == "failed" and dropped == [] and path.exists()
 
 
 async def test_a_start_that_fails_ends_the_agent_with_the_reason(lab: Lab) -> None:

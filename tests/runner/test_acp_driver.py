@@ -15,7 +15,7 @@ import pytest
 from toolbox import Lab, until
 
 from agentlab import processes
-from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ToolCall, ToolResult
+from agentlab.core.events import AgentSpec, FileWrite, Guard, Message, ModelCall, ToolCall, ToolResult
 from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from agentlab.runner.drivers import acp_setup, gemini, opencode, protected
 from agentlab.runner.drivers.acp import AcpDriver
@@ -126,6 +126,26 @@ async def test_an_interrupted_wait_gives_its_ticket_back_although_the_agent_tell
     assert (await turn).status == "cancelled"
     assert len(bench.lab.plane.tickets) == 1
     assert (await driver.prompt(do({"say": "ready"}))).output == "ready"
+
+
+async def test_a_turn_that_nobody_waits_for_any_more_leaves_nothing_to_the_next(bench: Bench) -> None:
+    """Neither a call that was open, nor what it used and cost, nor why something was refused."""
+    bench.lab.plane.verdicts.append(Verdict(allowed=False, answer="denied", by="ann", reason="not on a Friday"))
+    driver = await bench.started(boundary="native")
+    ask = {"title": "w", "kind": "edit", "path": str(bench.root / "a.txt"), "new": "x"}
+    look = {"title": "look", "kind": "read", "linger": 600}
+    cut = asyncio.create_task(driver.prompt(do({"pay": 0.5}, {"say": "first"}, {"ask": ask}, {"act": look})))
+    await until(lambda: [call.vendor["tool"] for call in bench.gate.of(ToolCall)] == ["look"])
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+    recorded = len(bench.gate.entries)
+    assert len(bench.gate.of(ToolResult)) == 1
+    turn = await driver.prompt(do({"pay": 0.75}, {"say": "second"}))
+    assert (turn.status, turn.output) == ("done", "second")
+    assert turn.usage == {"in": 10, "out": 5, "cached": 0, "cost": 0.25}
+    after = [entry.body for entry in bench.gate.entries[recorded:]]
+    assert [type(body) for body in after] == [Message, ModelCall]
 
 
 async def test_close_ends_daemons_in_sessions_of_their_own(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentlab.core.events import Message, ModelCall, ToolCall
+from agentlab.core.events import Message, ModelCall, ToolCall, ToolResult
 from agentlab.runner.drivers import acp_record
 from agentlab.runner.drivers.acp_record import Recorder
 from agentlab.runner.drivers.acp_wire import Ended, Said, Tool
@@ -110,6 +110,60 @@ def test_what_a_cancelled_turn_said_is_none_of_the_next_ones() -> None:
     record.end_turn(None, None, 0)
     assert record.last == "next"
     assert [message.text for message in gate.of(Message)] == ["went on", "next"]
+
+
+# --- what outlives its turn ------------------------------------------------------------------------------------
+
+
+def test_a_call_of_ours_that_outlives_its_turn_is_nothing_in_the_next() -> None:
+    record, breaches, gate = recorder()
+    record.tool(Tool(call="1", title="lab_write", status="in_progress", input={"path": "a"}, new=True))
+    record.end_turn(None, None, 0)
+    record.tool(Tool(call="1", status="completed"))
+    assert (breaches, gate.of(ToolCall)) == ([], [])
+
+
+def test_a_call_that_was_announced_and_never_made_leaves_its_id_to_no_other() -> None:
+    record, _, _ = recorder()
+    record.tool(Tool(call="1", title="lab_write", status="in_progress", input={"path": "a"}, new=True))
+    record.end_turn(None, None, 0)
+    record.tool(Tool(call="2", title="lab_write", status="in_progress", input={"path": "a"}, new=True))
+    assert record.served("write", {"path": "a"}) == "2"
+
+
+def test_a_look_that_outlives_its_turn_stands_there_once_as_cancelled() -> None:
+    record, breaches, gate = recorder(native=True)
+    record.tool(Tool(call="1", title="look", kind="read", status="in_progress", new=True))
+    record.end_turn(None, None, 0)
+    record.tool(Tool(call="1", status="completed", text="seen"))
+    assert [entry.status for entry in gate.entries if isinstance(entry.body, ToolResult)] == ["cancelled"]
+    assert (breaches, len(gate.of(ToolCall))) == ([], 1)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_tool_of_its_own_that_has_acted_when_its_turn_was_over_is_told_of_all_the_same(native: bool) -> None:
+    record, breaches, _ = recorder(native=native)
+    record.tool(Tool(call="1", title="rm", kind="execute", status="in_progress", new=True))
+    record.end_turn(None, None, 0)
+    record.tool(Tool(call="1", status="completed"))
+    assert breaches == ["rm"]
+
+
+def test_an_act_that_was_asked_for_may_end_after_its_turn() -> None:
+    record, breaches, _ = recorder(native=True)
+    record.tool(Tool(call="1", title="rm", kind="execute", status="in_progress", new=True))
+    record.taken(Tool(call="1"))
+    record.end_turn(None, None, 0)
+    record.tool(Tool(call="1", status="completed"))
+    assert breaches == []
+
+
+def test_an_agent_that_counts_its_calls_anew_in_each_turn_has_all_of_them_recorded() -> None:
+    record, _, gate = recorder(native=True)
+    for _ in range(2):
+        record.tool(Tool(call="1", title="look", kind="read", status="in_progress", new=True))
+        record.end_turn(None, None, 0)
+    assert len(gate.of(ToolCall)) == 2
 
 
 # --- what a turn used ------------------------------------------------------------------------------------------

@@ -47,9 +47,11 @@ _STOPS = {
 
 @dataclass
 class _Prompt(Prompt):
-    """It is closed with the result of session/prompt."""
+    """It is closed with the result of session/prompt. stop, usage: how it ended, and what it used, once its record is closed."""
 
     began: int = field(default_factory=time.monotonic_ns)
+    stop: str = ""
+    usage: dict[str, float] = field(default_factory=dict)
 
 
 class AcpDriver:
@@ -270,6 +272,7 @@ class AcpDriver:
 
     async def prompt(self, task: JSON) -> Turn:
         """Who refused something with a reason wants it read: it is the agent's next prompt, in the same turn."""
+        self._locks.reasons()  # of a turn that was cancelled: none of this one's
         turn = await self._one(text_of(task, self._context.spec.kind))
         while (why := self._locks.reasons()) and turn.status == "done":
             self._context.gate.record(Message(role="user", text=why))
@@ -287,13 +290,17 @@ class AcpDriver:
         asking = asyncio.create_task(self._ask_turn(program.rpc, prompt, wire.prompt(session, text)))
 
         async def settle() -> None:
-            await put_away(asking)
-            await self._locks.settle()
+            """Whoever waited for the turn may be gone: what it did and used is none of the next one's."""
+            try:
+                await put_away(asking)
+                await self._locks.settle()
+                if self._context.models:
+                    await self._context.models.settled()
+            finally:
+                self._account(prompt)
 
         async with self._turns.begin(prompt, settle):
             result = await asyncio.shield(prompt.ended)
-        if self._context.models:
-            await self._context.models.settled()
         return self._turns.told(self._conclude(prompt, result))
 
     async def _ask_turn(self, rpc: JsonRpc, prompt: _Prompt, ask: Params) -> None:
@@ -325,20 +332,23 @@ class AcpDriver:
             self._locks.cancel()
             self._server.drop("The turn was interrupted.")
 
-    def _conclude(self, prompt: _Prompt, result: Params | None) -> Turn:
-        model = self._context.spec.model or self._context.spec.kind
-        ended = wire.ended(result, model) if result else None
+    def _account(self, prompt: _Prompt) -> None:
+        """Close the record of a turn."""
+        result = prompt.ended.result() if prompt.ended.done() else None
+        ended = wire.ended(result, self._context.spec.model or self._context.spec.kind) if result else None
         cost = None if self._paid is None or not self._cost else max(0.0, self._cost - self._paid)
-        usage = _usage(self._record.end_turn(ended, cost, prompt.began), cost)
+        prompt.usage = _usage(self._record.end_turn(ended, cost, prompt.began), cost)
+        prompt.stop = ended.stop if ended else ""
         self._paid = self._cost
-        turns = self._turns
+
+    def _conclude(self, prompt: _Prompt, result: Params | None) -> Turn:
+        turns, usage, stop = self._turns, prompt.usage, prompt.stop
         if result is None:
             return turns.unclosed(prompt, usage)
         if prompt.verdict:
             models, limited = self._context.models, prompt.verdict[1].reason in LIMITED
             resets = models.resets if models and limited else None
             return turns.failed(*prompt.verdict, usage=usage, resets=resets)
-        stop = ended.stop if ended else ""
         if prompt.interrupted or stop == "cancelled":
             return turns.cancelled(usage=usage)
         meant = {**_STOPS, **(self._setup.stops if self._setup else {})}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agentlab.core.events import JSON, Guard, Message, ModelCall, ToolCall, ToolResult
@@ -28,6 +28,7 @@ _DONE = ("completed", "failed")
 
 _MOMENT = 1.0  # s that a call waits to be told of
 _UNTOLD = 3  # calls
+_PAST = 256  # calls that are remembered after their turn
 
 
 def our_tool(tool: Tool) -> str | None:
@@ -56,6 +57,7 @@ class Recorder:
         self._native = native
         self._breach = breach
         self._tools: dict[str, Tool] = {}
+        self._past: dict[str, Tool | None] = {}  # calls whose turn has ended before them; None: nothing can come of it
         self._open: dict[str, _Open] = {}
         self._denied: set[str] = set()
         self._taken: set[str] = set()  # acts that were asked for: recorded by who lets them begin
@@ -111,6 +113,11 @@ class Recorder:
             self.last = text
 
     def tool(self, told: Tool) -> None:
+        if told.new:
+            self._past.pop(told.call, None)  # some count their calls anew
+        elif told.call in self._past:
+            self._late(told)
+            return
         self.flush()
         known = self._tools.get(told.call)
         tool = self._tools[told.call] = _merged(known, told) if known else told
@@ -121,18 +128,33 @@ class Recorder:
                 self._ids.announce(name, tool.input, tool.call)
                 self._announced.set()  # whoever waits looks
                 self._announced.clear()
-        elif tool.kind in (None, "other") and tool.title in self._commands:
-            pass  # Gemini titles each call that has a `command` by that, also one of ours
+        elif self._called_by_its_command(tool):
+            pass
         elif self._native or tool.kind not in _ACTS:
-            if self._native and tool.kind in _ASKED and tool.status == "completed" and tool.call not in self._taken:
-                self._breach(tool.title or tool.call)
+            self._check(tool)
             self._own(tool)
-        elif tool.status == "completed":
-            self._breach(tool.title or tool.call)
         elif tool.status == "failed":
             self.deny(tool)
+        else:
+            self._check(tool)
         if tool.status in _DONE:
             self._tools.pop(told.call, None)
+
+    def _called_by_its_command(self, tool: Tool) -> bool:
+        """Gemini titles each call that has a `command` by that, also one of ours."""
+        return tool.kind in (None, "other") and tool.title in self._commands
+
+    def _check(self, tool: Tool) -> None:
+        """That a tool of the agent's own has not acted where it may not, or without asking."""
+        acts = _ASKED if self._native else _ACTS
+        if tool.kind in acts and tool.status == "completed" and tool.call not in self._taken:
+            self._breach(tool.title or tool.call)
+
+    def _late(self, told: Tool) -> None:
+        """Told of a call after its turn, where it stands as cancelled: it is none of this one. What it did is done all the same."""
+        if (before := self._past[told.call]) is not None:
+            tool = self._past[told.call] = _merged(before, told)
+            self._check(tool)
 
     def knows(self, call: str) -> bool:
         """Whether it was told of a call that has not ended."""
@@ -157,6 +179,7 @@ class Recorder:
         self.flush()
         for call in list(self._open):
             self._close(call, "cancelled", "the turn has ended")
+        self._leave(self._tools)
         self._tools.clear()
         self._taken.clear()
         self._commands.clear()
@@ -173,6 +196,15 @@ class Recorder:
             self._call("acp", Used(much.inp, much.out, much.cached, model), began, stop=stop, detail=per, cost=price)
             seen += much
         return seen if metered or told else None
+
+    def _leave(self, tools: Mapping[str, Tool]) -> None:
+        """The turn has ended before these."""
+        for call, tool in tools.items():
+            self._ids.forget(call)  # it comes no more: the next one like it is another
+            harmless = our_tool(tool) or self._called_by_its_command(tool) or call in self._taken
+            self._past[call] = None if harmless else tool
+        for call in list(self._past)[:-_PAST]:
+            del self._past[call]
 
     def _call(
         self, provider: str, much: Used, began: int, *, stop: str = "", response_id: str = "", detail: JSON = None,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +119,7 @@ class Tool:
     text: str = ""  # what came out of it
     paths: tuple[str, ...] = ()
     diffs: tuple[tuple[str, str | None, str], ...] = ()  # (path, old text, new text)
+    new: bool = False  # it is told of for the first time
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def update(params: Params) -> tuple[str, Update | None]:
             said = Said(role, text, str(getattr(found, "message_id", None) or "")) if isinstance(text, str) else None
             return session, said
         case "tool_call" | "tool_call_update":
-            return session, _tool(found)
+            return session, replace(_tool(found), new=found.session_update == "tool_call")
         case "plan":
             return session, Plan(tuple(f"{entry.content} [{entry.status}]" for entry in found.entries))
         case "usage_update":

@@ -183,10 +183,15 @@ class ClaudeDriver:
             return gone
         client = started(self._client)
         self._recorder.meter.begin_turn()
+        prompt = Prompt()
         try:
-            async with self._turns.begin(Prompt(), self._settle) as prompt:
+            async with self._turns.begin(prompt, self._settle):
                 await self._send(client, text)
                 result = await asyncio.shield(prompt.ended)
+        except asyncio.CancelledError:
+            if prompt.ended.done() and (closed := prompt.ended.result()) and closed.total_cost_usd is not None:
+                self._spent = closed.total_cost_usd  # what it cost is none of the next one's
+            raise
         finally:
             self._recorder.end_turn()
         return self._turns.told(self._conclude(prompt, result) if result else self._went(prompt))

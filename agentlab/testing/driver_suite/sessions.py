@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+
+import pytest
 
 from agentlab.core.events import Budget, ModelCall
 from agentlab.testing.scripted_model import OUTPUT
 
-from .bench import DriverBench
+from .bench import DriverBench, until
 from .case import Case
 
 LOST = "01a21760-037c-7a40-b799-e09adb237f83"
@@ -60,6 +63,30 @@ class Sessions(Case):
             self.check_usage(turn, answers)
             assert ("cost" in turn.usage) is self.costs
         self.check_calls_of_its_model(bench)
+
+    @pytest.mark.parametrize("how", ["interrupted", "cancelled"])
+    async def test_what_a_turn_used_that_was_cut_off_is_none_of_the_next_ones(
+        self, bench: DriverBench, how: str
+    ) -> None:
+        """In the middle of an answer of its model, after a call."""
+        if not self.counts:
+            return self.refused("never tells how many tokens", budget=Budget(tokens=1000))
+        driver = await bench.started()
+        whole = await driver.prompt(self.task({"say": "one answer"}))
+        asked = len(bench.model.turns)
+        cut = asyncio.create_task(driver.prompt(self.task({"write": ["a.txt", "1"]}, {"say": "cut off", "delay": 60})))
+        await until(lambda: bench.results("write") and (not asked or len(bench.model.turns) > asked + 1))
+        if how == "interrupted":
+            await driver.interrupt()
+            assert (await cut).status == "cancelled"
+        else:
+            cut.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cut
+        after = await driver.prompt(self.task({"say": "one answer"}))
+        self.check_usage(after, 1)
+        assert after.usage.get("cost") == pytest.approx(whole.usage.get("cost"))
+        return None
 
     def check_calls_of_its_model(self, bench: DriverBench) -> None:
         """Of three answers."""

@@ -110,10 +110,9 @@ class TestNativeCodex(Answering, InSandbox, TestCodex):
     async def test_its_own_tools_cannot_touch_anything(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = asyncio.create_task(driver.prompt(do(ADD, command("touch new.txt; mkdir d"), {"say": "tried"})))
-        await self.answered(bench, NO, YES)
+        await self.answered(bench, NO, NO)
         assert (await turn).output == "tried"
-        left = [path for path in bench.root.rglob("*") if not path.is_dir()]
-        assert left == [], "one was denied; what the other wrote, in its sandbox or outside of it, was put back"
+        assert list(bench.root.iterdir()) == [], "both were denied"
 
     @pytest.mark.parametrize("model", ["gpt-6-astra", "a-model-that-no-catalogue-has"])
     async def test_models_that_would_run_code_get_our_tools_alone(self, bench: DriverBench, model: str) -> None:
@@ -207,16 +206,45 @@ class TestNativeCodex(Answering, InSandbox, TestCodex):
         assert "4711" in bench.said(1)
         assert [e.name for e in bench.gate.entries if isinstance(e.body, ToolCall)] == ["run"]
 
-    async def test_another_command_asks_and_can_only_read(self, bench: DriverBench) -> None:
+    async def test_another_command_asks_and_what_it_wrote_is_recorded(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = asyncio.create_task(
             driver.prompt(do(command("touch x; python3 -c 'print(6*7*1000001)'"), {"say": "ran"}))
         )
         await self.asked(bench)
         assert bench.plane.asked[0].tool == "exec_command"
+        assert list(bench.root.iterdir()) == [], "nothing happens before the answer"
         await self.answered(bench, YES)
         assert (await turn).output == "ran"
         assert "42000042" in bench.said(1)
+        assert [(write.path, write.via, write.token > 0) for write in bench.gate.of(FileWrite)] == [("x", "scan", True)]
+        assert bench.gate.grants() == ()
+
+    async def test_a_command_that_was_approved_waits_for_a_file_that_somebody_holds(self, bench: DriverBench) -> None:
+        """It runs where it could write that file, and nobody could tell then whose the change is."""
+        (bench.root / "old.txt").write_text("one\n")
+        await bench.typist.claim(("file:old.txt",))
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(command("echo stolen > old.txt"), {"say": "ran"})))
+        await self.answered(bench, YES)
+        await until(bench.waiting)
+        assert (bench.root / "old.txt").read_text() == "one\n"
+        await bench.typist.release()
+        assert (await turn).output == "ran"
+        assert [write.path for write in bench.gate.of(FileWrite)] == ["old.txt"]
+
+    async def test_a_command_whose_grant_is_taken_from_it_ends_the_turn_and_is_put_back(
+        self, bench: DriverBench
+    ) -> None:
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(command("touch x; sleep 300"), {"say": "never"})))
+        await self.answered(bench, YES)
+        await until(lambda: (bench.root / "x").exists())
+        for granted in bench.gate.grants():
+            await bench.gate.release(granted.ticket)
+        ended = await turn
+        assert (ended.status, ended.reason) == ("failed", "lost_grant")
+        assert [guard.rule for guard in bench.gate.of(Guard)] == ["lost-grant", "unclaimed-write"]
         assert list(bench.root.iterdir()) == []
 
     async def test_a_command_is_asked_about_by_the_unit_of_its_pattern_and_holds_it(self, bench: DriverBench) -> None:
@@ -225,7 +253,7 @@ class TestNativeCodex(Answering, InSandbox, TestCodex):
         turn = asyncio.create_task(driver.prompt(do(command("git --version"), {"say": "ran"})))
         await self.answered(bench, YES)
         await until(bench.waiting)
-        assert bench.plane.asked[0].units == ("proc:git",)
+        assert bench.plane.asked[0].units == ("dir:.", "proc:git")
         await bench.typist.release()
         assert (await turn).output == "ran"
         assert not bench.gate.grants()

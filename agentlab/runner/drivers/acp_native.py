@@ -20,20 +20,15 @@ from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
 
 from .acp_record import Recorder, name_of
-from .acts import Act, settle
+from .acts import WHOLE, Act, guard, settle
 from .base import Context
 
 if TYPE_CHECKING:
     from .acp_wire import Ask, Tool
 
 _READS = frozenset({"read", "search", "think"})
-_WHOLE = "dir:."
-"""What a command may change is not known beforehand: it holds the workspace, beside its process units."""
-
 _BACKGROUND = ("run_in_background", "is_background")
 """What vendors call the argument of a command that they do not wait for."""
-
-_HELD = 1.0  # s between looks whether an act still holds what it stands on
 
 
 @dataclass
@@ -147,7 +142,7 @@ class Native:
         workspace = self._context.tools.workspace
         if ask.tool.kind == "execute" or not named:
             told = ask.tool.input or {"command": ask.tool.title}  # Gemini's title, where no more is known
-            return (workspace.canonical_unit(_WHOLE), *self._context.tools.processes(told))
+            return (workspace.canonical_unit(WHOLE), *self._context.tools.processes(told))
         return tuple(dict.fromkeys(workspace.unit(str(self.cwd / path)) for path in named))
 
     def _bases(self, ask: Ask) -> dict[str, str | None]:
@@ -181,11 +176,12 @@ class Native:
             async with around as outcome:
                 act.accepted = True
                 act.begun.set_result(None)
-                guard = asyncio.create_task(self._guard(act))
+                what = tool.title or tool.kind or "a tool of its own"
+                watching = asyncio.create_task(guard(self._context.gate, act.units, what, self._lost))
                 try:
                     _tell_outcome(outcome, await act.ended)
                 finally:
-                    guard.cancel()
+                    watching.cancel()
         except AgentlabError as error:
             if not act.begun.done():
                 act.begun.set_exception(error)
@@ -195,20 +191,6 @@ class Native:
             raise
         finally:
             act.begun.cancel()
-
-    async def _guard(self, act: _Act) -> None:
-        """Cancel what goes on when something that it stands on is taken from it."""
-        gate = self._context.gate
-        tickets = {granted.ticket for unit in act.units if (granted := gate.held(unit)) is not None}
-        while all(gate.keeps(ticket) for ticket in tickets):  # noqa: ASYNC110 - a lease ends without a word
-            await asyncio.sleep(_HELD)
-        what = act.tool.title or act.tool.kind or "a tool of its own"
-        said = (
-            f"{what!r} was cancelled: what it held ({', '.join(act.units)}) was taken from it, or its lease ran out, while it "
-            "went on. What it wrote is put back."
-        )
-        self._context.gate.record(Guard(rule="lost-grant", detail=said), status="cancelled")
-        self._lost(said)
 
     # --- written by us ------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class CodexDriver:
         self._watcher: asyncio.Task[None] | None = None
         self._planning: asyncio.Task[None] | None = None
         self._model = context.spec.model or ""
-        self._native = Native(context, self._tell) if context.spec.boundary == "native" else None
+        self._native = Native(context, self._tell, self._lost) if context.spec.boundary == "native" else None
         self._telling: set[asyncio.Task[None]] = set()
         self._resets: float | None = None  # when the limit that was run into resets
 
@@ -278,6 +278,10 @@ class CodexDriver:
             case "currentTime/read":
                 return {"currentTimeAt": int(time.time())}
         raise RpcError(f"agentlab does not answer {method}.", METHOD_NOT_FOUND)
+
+    def _lost(self, said: str) -> None:
+        """An act of its own goes on without the locks it stands on: nothing but the end of the turn ends it."""
+        self._turns.give_up(said, Failure("lost_grant", "Send it on with another prompt: it has to ask again."))
 
     async def _call(self, params: Params) -> JSON:
         offered = str(params.get("tool", ""))

@@ -3,7 +3,8 @@
 Codex asks before it changes a file or runs a command. A change goes ahead when it was approved *and* its files are held,
 for as long as it lasts; whatever goes wrong on the way refuses it. A command runs in Codex's sandbox, which can only
 read; but where that stops a command that was approved, Codex runs it again without: in ours alone, where there is one
-(`boxed`). So once an act has ended it is looked at what was written: files that were not held are put back.
+(`boxed`). There the whole workspace can be written, so such a command holds all of it. Once an act has ended it is looked at
+what was written: it is recorded, and files that were not held are put back.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agentlab.errors import AgentlabError, BadRequest, Refused
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
 
-from .acts import Act, settle
+from .acts import WHOLE, Act, guard, settle
 from .base import Context
 
 Item = dict[str, Any]
@@ -41,11 +42,13 @@ class _Act(Act[Item]):
 
 
 class Native:
-    """The acts of one Codex. `tell` says something to its model in the middle of a turn: a refusal alone has no reason."""
+    """The acts of one Codex. `tell` says something to its model in the middle of a turn: a refusal alone has no reason.
+    lost: told that an act goes on without the locks it stands on."""
 
-    def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
+    def __init__(self, context: Context, tell: Callable[[str], None], lost: Callable[[str], None]) -> None:
         self._context = context
         self._tell = tell
+        self._lost = lost
         self._acts: dict[str, _Act] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,7 +107,11 @@ class Native:
             async with around as outcome:
                 act.accepted = True
                 begun.set_result(None)
-                _tell_outcome(outcome, await act.ended)
+                watching = asyncio.create_task(guard(self._context.gate, units, _what(act.item), self._lost))
+                try:
+                    _tell_outcome(outcome, await act.ended)
+                finally:
+                    watching.cancel()
         except AgentlabError as error:
             if not begun.done():
                 begun.set_exception(error)
@@ -119,9 +126,11 @@ class Native:
         """As a call of which tool of ours it counts, and what it has to hold. Raises OutsideWorkspace, BadRequest."""
         if item["type"] == "commandExecution":
             args = {"argv": item.get("command"), "cwd": item.get("cwd")}
-            if units := self._context.tools.processes(args):
-                return "run", args, units, Mode.EXCLUSIVE
-            return "run", args, (_RUN,), Mode.SHARED
+            units = self._context.tools.processes(args)
+            if not _only_looks(item):
+                whole = self._context.tools.workspace.canonical_unit(WHOLE)
+                return "run", args, (whole, *units), Mode.EXCLUSIVE
+            return ("run", args, units, Mode.EXCLUSIVE) if units else ("run", args, (_RUN,), Mode.SHARED)
         try:
             units = tuple(dict.fromkeys(self._context.tools.workspace.unit(path) for path in _paths(item)))
         except AgentlabError as error:

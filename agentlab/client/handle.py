@@ -171,7 +171,7 @@ class AgentHandle:
                 return row
             if left <= 0:
                 raise AgentTimeout(
-                    f"{one_line(row)}: not ended after {timeout:g} s. It goes on: wait again, or end it with .stop().",
+                    f"{one_line(row)}: not ended after {round(timeout or 0, 1):g} s. It goes on: wait again, or end it with .stop().",
                     agent=self.key,
                     status=row["status"],
                 )

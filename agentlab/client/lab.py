@@ -173,7 +173,7 @@ class Lab:
         tables = self._tables()
         found = find_agents(tables, name)
         run, _, agent = name.rpartition("/")
-        if not found and run:
+        if not found and (run := run or self._run_in_log(agent)):
             with contextlib.suppress(NotFound):  # of a run that has ended long ago
                 found = find_agents(self.run_named(run)._now(), agent)
         if not found:
@@ -199,6 +199,17 @@ class Lab:
         if not rows:
             raise NotFound(f"There is no run {line(name)!r}. `agentlab runs` lists those that there are.", run=name)
         return self._run_from(max(rows, key=lambda row: (row["status"] == "open", row.get("started") or 0)))
+
+    def _run_in_log(self, agent: str) -> str:
+        """The newest run of the log in which an agent of that name was; "": there is none."""
+        try:
+            database = self._database()
+        except Unavailable:
+            return ""
+        from agentlab.trace.frames import events_df
+
+        begun = events_df(database, types=["agent.start"], where="name = ?", params=[agent], columns=["run_id", "ts"])
+        return "" if begun.empty else str(begun.sort_values("ts")["run_id"].iloc[-1])
 
     def _runs_in_log(self, name: str) -> list[str]:
         """Ids of runs that the plane has let go of: by id, else the newest of that name."""

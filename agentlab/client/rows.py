@@ -14,6 +14,9 @@ Tables = dict[str, dict[str, Row]]
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 
+FAILED = 400
+"""Characters of why an agent failed: what to do about it stands at the end."""
+
 ICONS = {
     "queued": "…", "dispatched": "…", "running": "▶", "waiting": "⧗", "blocked": "?", "paused": "‖", "idle": "○",
     "stopping": "■", "done": "✓", "failed": "✗", "cancelled": "⊘",
@@ -69,7 +72,7 @@ def detail(row: Row) -> str:
     if row.get("alert"):
         return f"! {line(row['alert'])}"
     if row.get("error"):
-        return line(error_text(row))
+        return line(error_text(row), FAILED)
     if row["status"] == "done":
         return "" if row.get("output") is None else line(row["output"])
     return line(row.get("doing") or row.get("reason") or "")

@@ -97,6 +97,12 @@ def answer(turn: Turn, c: Answer) -> AnyReply:
         raise BadRequest(f"{c.status!r}: choose approved, denied or answered.")
     if c.status == "answered" and question.kind == "permission":
         raise BadRequest(f"{c.approval} asks for permission: approve or deny it.", approval=c.approval)
+    if question.kind == "login" and (c.status == "answered" or (c.status == "approved" and c.answer)):
+        raise BadRequest(
+            f"{c.approval} asks for a login: nothing is typed for it, and what was written here is not kept. Log in with the "
+            "program in a terminal of your own, then approve it without words, or deny it.",
+            approval=c.approval,
+        )
     if c.scope not in SCOPES:
         raise BadRequest(f"scope={c.scope!r}: choose one of {', '.join(SCOPES)}.")
     if c.scope != "once" and not (question.kind == "permission" and question.tool):

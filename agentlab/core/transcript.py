@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ def _text(event: e.Event) -> str:
         case e.Message(role=role, text=text):
             return f"{role}: {text}"
         case e.ProcStart(argv=argv):
-            return f"$ {' '.join(argv)}"
+            return f"$ {shlex.join(argv)}"
         case e.ProcOutput(data=data):
             return data
         case e.ProcExit(code=code, signal=signal):
@@ -41,6 +42,7 @@ def _text(event: e.Event) -> str:
             return f"waits for {', '.join(units)} behind {behind[0].owner}"
         case e.LockDeny(reason=reason):
             return f"refused: {reason}"
-        case e.AgentEnd(error=error):
-            return f"{event.status}{f': {error}' if error else ''}"
+        case e.AgentEnd(error=error, last_lines=last):
+            said = f"{event.status}{f': {error}' if error else ''}"
+            return f"{said}\nIts program's last lines:\n{last.strip()}" if last.strip() and error else said
     return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentlab.client import AgentHandle
+from agentlab.client import AgentHandle, Lab
 from agentlab.client.rows import is_live
 from agentlab.client.spec import BOUNDARIES
 from agentlab.core.events import Priority
@@ -189,7 +189,7 @@ def wait(face: Face, agents: tuple[str, ...], timeout: float | None, run: str | 
     else:
         rows = tables_of(lab, run)["agents"].values()
         handles = [lab._handle(row) for row in rows if run is not None or is_live(row)]
-    return waited(handles, timeout)
+    return waited(lab, handles, timeout)
 
 
 @verb("pause")
@@ -212,7 +212,7 @@ def resume(face: Face, agent: str, text: tuple[str, ...]) -> Said | AgentHandle:
 @verb("interrupt")
 @agents_argument
 def interrupt(face: Face, agents: tuple[str, ...]) -> Said:
-    """End what agents do now; they stay ready for the next prompt."""
+    """End what agents do now. Those that were to stay (--keep) are ready for the next prompt; the others have ended."""
     return _each(face, agents, AgentHandle.interrupt, "interrupted")
 
 
@@ -235,12 +235,12 @@ def stop(face: Face, agents: tuple[str, ...], now: bool, every: bool, run: str |
     return _said("stopping", handles)
 
 
-def waited(handles: Sequence[AgentHandle], timeout: float | None = None) -> Waited:
+def waited(lab: Lab, handles: Sequence[AgentHandle], timeout: float | None = None) -> Waited:
     deadline = None if timeout is None else time.monotonic() + timeout
     for handle in handles:
         handle.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
     rows = [handle.row() for handle in handles]
-    tables = {"agents": {row["agent"]: row for row in rows}}
+    tables = {**lab._tables(), "agents": {row["agent"]: row for row in rows}}
     return Waited(**vars(listings.agents(tables, every=True)))
 
 

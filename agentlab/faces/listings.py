@@ -20,7 +20,7 @@ from agentlab.client.rows import (
     short,
     usage_text,
 )
-from agentlab.client.text import span
+from agentlab.client.text import line, span
 from agentlab.errors import BadRequest
 
 from .records import frame_records, record
@@ -130,14 +130,19 @@ def approvals(tables: Tables, *, every: bool = False) -> Listing:
 
 
 def approval_named(tables: Tables, name: str) -> str:
-    """The id of a question, from it or from a beginning that only one open question has. Raises BadRequest."""
+    """The id of a question, from it or from a beginning that only one has. Raises BadRequest: several have it, or it says no
+    more than whose question: the one that was seen may be answered by now, and this the next one."""
     rows = tables.get("approvals", {})
     if name in rows:
         return name
-    found = [key for key, row in rows.items() if key.startswith(name) and row["status"] == "asked"]
-    if len(found) > 1:
-        raise BadRequest(f"{name!r} begins several open questions: {', '.join(found)}. Write more of it.")
-    return found[0] if found else name
+    found = [key for key in rows if key.startswith(name)]
+    still = [key for key in found if rows[key]["status"] == "asked"]
+    if vague := [key for key in still if len(name) <= len(key.rpartition("-")[0]) + 1]:
+        asked = "; ".join(f"{key}: {line(rows[key]['question'], 80)}" for key in vague)
+        raise BadRequest(f"{name!r} says whose question is meant, but not which one. Write more of it. {asked}")
+    if len(still) > 1:
+        raise BadRequest(f"{name!r} begins several open questions: {', '.join(still)}. Write more of it.")
+    return (still or found[-1:] or [name])[0]
 
 
 def runs(frame: pd.DataFrame, limit: int | None) -> Listing:

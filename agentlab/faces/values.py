@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+CELL = 400
+"""Characters of a cell of a table."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """A table. `cells`: short texts for people; `records`: JSON values for programs; `frame`: all of it for pandas."""
@@ -45,7 +49,7 @@ class Listing:
         for column in self.columns:
             table.add_column(Text(column), overflow="fold")
         for row in self.cells:
-            table.add_row(*(Text(line("" if cell is None else cell, 200)) for cell in row))
+            table.add_row(*(Text(line("" if cell is None else cell, CELL)) for cell in row))
         return Group(table, Text(line(self.note, 400))) if self.note else table
 
     def __str__(self) -> str:

@@ -172,7 +172,7 @@ class Conversation:
         """One prompt to its end, tried again where that is safe and may help."""
         attempt = 1
         while True:
-            turn = await self._once(task)
+            turn = self._plain(await self._once(task))
             wait = self._wait_before_next(turn, attempt)
             if wait is None or self._stopped.done():
                 return turn
@@ -185,6 +185,12 @@ class Conversation:
             if turn.reason in LIMITED and self._governor and self._governor.calls:
                 task = "Go on where you were interrupted."
             attempt += turn.reason not in LIMITED
+
+    def _plain(self, turn: Turn) -> Turn:
+        """With the address of its model in place of that of our recorder, which a program knows instead."""
+        if (models := self._context.models) is None or not (turn.error or turn.last_lines):
+            return turn
+        return replace(turn, error=models.plain(turn.error), last_lines=models.plain(turn.last_lines))
 
     def _wait_before_next(self, turn: Turn, attempt: int) -> tuple[float, str] | None:
         """s until the next try and what is said of it; None: this was the last."""

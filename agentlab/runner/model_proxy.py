@@ -146,6 +146,7 @@ class ModelProxy:
         self.meter: Meter | None = None
         self.listener: Callable[[bytes | None], None] | None = None
         self.resets: float | None = None  # s since the epoch: when the limit that was run into last resets
+        self.refused: int | None = None  # the HTTP status of the model's last answer, where that was no good
         self._loop = asyncio.get_running_loop()
 
     def url(self, provider: str, upstream: str) -> str:
@@ -160,6 +161,14 @@ class ModelProxy:
             self._upstreams.append(where)
         port = self._listener.getsockname()[1]
         return f"http://127.0.0.1:{port}/{self._token}/{self._upstreams.index(where)}"
+
+    def plain(self, text: str) -> str:
+        """`text` with the addresses that programs ask for us in place of ours, which are nobody else's."""
+        if self._listener is None or self._token not in text:
+            return text
+        for provider, upstream in reversed(self._upstreams):  # so that 1 is no beginning of 10
+            text = text.replace(self.url(provider, upstream), upstream)
+        return text
 
     def door(self) -> Door | None:
         """How a program without network reaches what `url` has named. None: it has named nothing, or we do not listen there."""
@@ -297,6 +306,8 @@ class ModelProxy:
         if answer is not None:
             with contextlib.suppress(Exception):
                 await answer.aclose()
+        if answer is not None:
+            self.refused = asked.status if asked.status >= 400 else None
         if answer is not None and (asked.status in REFUSED or asked.status < 300):
             self.resets = resets(asked.status, answer.headers, bytes(asked.answer), time.time())
         found = _ID.search(asked.answer, 0, _HEAD)

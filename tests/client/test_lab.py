@@ -271,6 +271,21 @@ def test_logs_are_what_was_said_with_nothing_that_a_terminal_obeys(lab: Lab, sta
     assert agent.logs(tail=1).endswith("done")
 
 
+def test_logs_end_with_the_last_words_of_a_program_that_died(lab: Lab, stage: Stage) -> None:
+    agent = lab.spawn("script", name="a", steps=STEPS)
+    stage.puppet(agent.key).finishes("failed", error="It is gone.", last_lines="loading\nsettings.json is corrupt\n")
+    agent.wait(20)
+    said = [row.partition(" ")[2] for row in str(agent.logs()).splitlines()]
+    assert said[-4:] == ["failed: It is gone.", "Its program's last lines:", "loading", "settings.json is corrupt"]
+
+
+def test_what_to_do_about_a_failure_is_not_cut(lab: Lab, stage: Stage) -> None:
+    agent = lab.spawn("script", name="a", steps=STEPS)
+    stage.puppet(agent.key).finishes("failed", error="It is gone for this reason. " * 8 + "Log in with `x login`.")
+    agent.wait(20)
+    assert "Log in with `x login`." in repr(agent)
+
+
 def test_followed_logs_come_as_they_are_said_and_end_with_the_agent(lab: Lab, stage: Stage) -> None:
     agent = lab.spawn("script", name="a", steps=STEPS)
     puppet = stage.puppet(agent.key).says("one").says("two")
@@ -314,6 +329,18 @@ def test_an_agent_of_a_run_that_the_plane_has_let_go_is_still_there(lab: Lab, st
     assert again.result.output == "kept"
     assert again.run.status == "done"
     assert again.run.wait() == {"a": again.result}
+
+
+def test_an_agent_is_found_by_its_name_alone_when_the_plane_has_let_its_run_go(lab: Lab, stage: Stage) -> None:
+    for output in ("first", "second"):
+        agent = lab.spawn("script", name="a", steps=STEPS)
+        stage.puppet(agent.key).finishes(output=output)
+        agent.wait(20)
+    stage.stop()
+    stage.start()
+    assert lab.agent("a").result.output == "second"
+    with pytest.raises(agentlab.NotFound, match="no agent 'b'"):
+        lab.agent("b")
 
 
 def test_the_repr_of_a_handle_never_raises(lab: Lab, stage: Stage) -> None:

@@ -85,6 +85,8 @@ def test_an_answer_that_is_sent_again_is_no_second_one(world: World) -> None:
         ("permission", "", {"status": "approved", "scope": "always"}, "answered once"),
         ("question", "Bash", {"status": "answered", "scope": "session"}, "answered once"),
         ("login", "", {"status": "approved", "scope": "session"}, "answered once"),
+        ("login", "", {"status": "answered", "answer": "hunter2"}, "nothing is typed for it"),
+        ("login", "", {"status": "approved", "answer": "hunter2"}, "nothing is typed for it"),
     ],
 )
 def test_an_answer_that_does_not_fit_leaves_the_question_open(
@@ -95,6 +97,7 @@ def test_an_answer_that_does_not_fit_leaves_the_question_open(
     before = len(world.log)
     assert text in world.refused(c.Answer(approval="q1", **answer), BadRequest)  # type: ignore[arg-type]
     assert (len(world.log), question(world).status) == (before, "asked")
+    assert "hunter2" not in repr(world.log)
     assert world.state.agents[a].status == "blocked"
 
 

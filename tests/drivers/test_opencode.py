@@ -11,7 +11,7 @@ import pytest
 from asking import Asking, ByHttp, InSandbox, sandbox
 
 from agentlab.core.events import ModelCall, ToolCall
-from agentlab.errors import AgentFailed, Unavailable
+from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from agentlab.runner.drivers import acp_record
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.opencode import OpencodeDriver, alone, database
@@ -72,6 +72,19 @@ class Opencode(VendorCase):
         assert [call.name for call in calls] == ["scripted"] * 4
         assert sum(turn.usage["out"] for turn in turns) == 4 * OUTPUT
         assert sum(turn.usage["in"] + turn.usage["cached"] for turn in turns) == 4 * INPUT
+
+    async def test_a_model_that_it_does_not_know_is_refused(self, bench: DriverBench) -> None:
+        """By itself it goes on with another one, and says nothing."""
+        with pytest.raises(BadRequest, match=r"no model 'scripted/nosuch'.*scripted/scripted") as failed:
+            await bench.started(model="scripted/nosuch")
+        assert failed.value.data["reason"] == "model_not_found"
+
+    async def test_what_its_model_answered_decides_where_its_words_do_not(self, bench: DriverBench) -> None:
+        """It tells the model's text alone."""
+        driver = await bench.started()
+        turn = await driver.prompt(do({"error": 403, "say": "sesame"}))
+        assert (turn.status, turn.reason) == ("failed", "auth")
+        assert "sesame" in turn.error and self.login in turn.error
 
 
 class TestNativeOpencode(InSandbox, Opencode, Calls, Sessions, Outage, Ends):

@@ -16,7 +16,7 @@ from toolbox import ENV, Lab, until
 
 from agentlab import processes
 from agentlab.core.events import AgentSpec, Guard, Message, ProcExit
-from agentlab.errors import AgentFailed, BadRequest
+from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from agentlab.runner.drivers.base import Context
 from agentlab.runner.drivers.cli import CliDriver
 from agentlab.runner.drivers.screen import Look, Rules, Screen, judge, news
@@ -115,6 +115,20 @@ async def test_it_is_busy_as_long_as_it_prints(desk: Desk) -> None:
     driver, _ = await desk.started()
     turn = await driver.prompt("work")
     assert "step 4" in turn.output
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/nowhere/program"])
+async def test_a_program_that_is_not_there_is_missing(desk: Desk, program: str) -> None:
+    with pytest.raises(Unavailable, match=f"There is no program '{program}' here") as failed:
+        await desk.started(command=f"{program} --now")
+    assert failed.value.data["reason"] == "missing"
+
+
+async def test_a_program_that_ends_before_it_is_ready_says_how_and_with_which_words(desk: Desk) -> None:
+    with pytest.raises(AgentFailed, match="ended with exit code 7 before it was ready") as failed:
+        await desk.started(command=["sh", "-c", "echo no licence; exit 7"])
+    assert failed.value.data["exit_code"] == 7
+    assert "no licence" in failed.value.data["last_lines"]
 
 
 async def test_a_password_is_never_an_answer_in_the_log(desk: Desk) -> None:
@@ -236,8 +250,8 @@ async def test_a_program_that_never_is_ready_says_what_it_shows(desk: Desk) -> N
     assert "I am a program" in failure.value.data["last_lines"]
 
 
-async def test_a_program_that_is_not_there_says_so(desk: Desk) -> None:
-    driver, _ = desk.driver(command=["/nowhere/program"])
+async def test_a_program_that_is_not_in_the_workspace_says_so(desk: Desk) -> None:
+    driver, _ = desk.driver(command=["./program"])
     with pytest.raises(AgentFailed) as failure:
         await driver.start()
     assert "No such file" in failure.value.data["last_lines"]

@@ -350,3 +350,27 @@ def test_a_runner_that_waits_has_loaded_all_that_its_first_exchange_needs() -> N
     env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     said = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=60, env=env)
     assert (said.stdout.splitlines(), said.stderr) == (["not asked", "hello", "[]"], "")
+
+
+async def test_what_a_program_says_of_its_model_can_be_told_with_its_own_address(bench: Bench) -> None:
+    for number in range(11):
+        ours = bench.proxy.url("openai", f"https://{number}.example/v1/")
+    first = bench.proxy.url("openai", "https://0.example/v1")
+    said = bench.proxy.plain(f"404 at {ours}/responses, then at {first}/models")
+    assert said == "404 at https://10.example/v1/responses, then at https://0.example/v1/models"
+
+
+async def test_the_status_of_a_refusal_is_known_until_the_model_answers_again(bench: Bench) -> None:
+    status = b"403 Forbidden"
+
+    async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+
+    url = await bench.upstream(answer)
+    await bench.client.post(f"{url}/v1/messages", json={})
+    await bench.recorded()
+    assert bench.proxy.refused == 403
+    status = b"200 OK"
+    await bench.client.post(f"{url}/v1/messages", json={})
+    await bench.recorded(2)
+    assert bench.proxy.refused is None

@@ -528,6 +528,18 @@ async def test_a_rule_of_the_workspace_stops_a_call_of_our_own_tools_before_it_i
     assert len(tool_lab.plane.asked) == 1, "nothing else is asked"
 
 
+async def test_who_is_asked_about_a_command_sees_its_words_apart_and_that_there_are_more(tool_lab):
+    (tool_lab.root / "agentlab.toml").write_text('[[policy]]\naction = "ask"\ntool = "run"\n')
+    a, _ = tool_lab.agent("a")
+    for argv in (["rm", "a file", "b"], ["echo", "x" * 300]):
+        await tool_lab.plane.answer(Verdict(allowed=False, answer="denied", by="ann"))
+        with pytest.raises(errors.Refused):
+            await a.run(argv)
+    short, long = (request.question for request in tool_lab.plane.asked)
+    assert short == "May it run rm 'a file' b?"
+    assert long.endswith("x [... 105 characters more]?")
+
+
 async def test_a_rule_against_edits_stops_them_in_every_form(tool_lab):
     """Also in a vendor's words for one of them."""
     a, _ = tool_lab.agent("a", home_rules=(Rule(action="reject", tool="edit"), Rule(action="reject", tool="read")))

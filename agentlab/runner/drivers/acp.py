@@ -164,6 +164,8 @@ class AcpDriver:
             await rpc.request("session/set_mode", {"sessionId": self._turns.session, "modeId": setup.mode})
         if setup.model:
             await self._choose(rpc, setup, opened)
+        elif setup.listed and (values := _models(opened)):
+            _check_model(setup, setup.listed, values)
 
     async def _session_of(self, rpc: JsonRpc, able: Params, setup: Setup, servers: Any) -> Params:
         ask = wire.open_session(setup.cwd, servers, self._turns.session)
@@ -185,13 +187,8 @@ class AcpDriver:
     async def _choose(self, rpc: JsonRpc, setup: Setup, opened: Params) -> None:
         """The model, over the protocol. Raises BadRequest, naming those there are."""
         assert setup.model is not None
-        option = next((o for o in opened.get("configOptions") or () if o.get("category") == "model"), None)
-        listed = [m.get("modelId") for m in (opened.get("models") or {}).get("availableModels") or ()]
-        values = [str(o.get("value")) for o in (option or {}).get("options") or ()] or [str(m) for m in listed]
-        if setup.model not in values:
-            known = f" It knows: {', '.join(values[:20])}." if values else " It does not let us choose one."
-            raise BadRequest(f"{setup.title} has no model {setup.model!r}.{known}", reason="model_not_found")
-        if option:
+        _check_model(setup, setup.model, _models(opened))
+        if option := _model_option(opened):
             ask = {"sessionId": self._turns.session, "configId": option["id"], "value": setup.model}
             await rpc.request("session/set_config_option", ask)
         else:
@@ -308,6 +305,9 @@ class AcpDriver:
             prompt.close(await rpc.request("session/prompt", ask) or {})
         except RpcError as error:
             said, status = _text_of(error), _status_of(error)
+            if status is None and (models := self._context.models):
+                await models.settled()
+                status = models.refused
             login = self._setup.login if self._setup else ""
             if not prompt.interrupted and not prompt.verdict:
                 prompt.verdict = said, classify(said, status=status, login=login)
@@ -423,6 +423,23 @@ class AcpDriver:
                 self._planning = asyncio.create_task(self._context.gate.plan(told.steps))
             case wire.Spent(cost=cost) if cost is not None:
                 self._cost = cost
+
+
+def _model_option(opened: Params) -> Params | None:
+    return next((o for o in opened.get("configOptions") or () if o.get("category") == "model"), None)
+
+
+def _models(opened: Params) -> list[str]:
+    """Those that it can have, by name; none, where it does not say."""
+    listed = [m.get("modelId") for m in (opened.get("models") or {}).get("availableModels") or ()]
+    return [str(o.get("value")) for o in (_model_option(opened) or {}).get("options") or ()] or [str(m) for m in listed]
+
+
+def _check_model(setup: Setup, model: str, values: list[str]) -> None:
+    """Raises BadRequest, naming those there are."""
+    if model not in values:
+        known = f" It knows: {', '.join(values[:20])}." if values else " It does not let us choose one."
+        raise BadRequest(f"{setup.title} has no model {model!r}.{known}", reason="model_not_found")
 
 
 def _text_of(error: Exception) -> str:

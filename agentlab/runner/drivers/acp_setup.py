@@ -50,7 +50,8 @@ class Setup:
 
     title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
     told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
-    mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already.
+    mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already. listed: one that it
+    was told, and without a word goes on with another where it does not know it.
     leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. reads: what it has
     to read of agentlab's home. asks: it can do nothing without a model beyond this machine. own: variables that go before those
     of its sandbox. stops: what a reason to stop means of this one, where that is not what the protocol says. inputs: whence the
@@ -66,6 +67,7 @@ class Setup:
     told: bool = False
     mode: str | None = None
     model: str | None = None
+    listed: str | None = None
     leaves: bool = True
     opens: tuple[Path, ...] = ()
     reads: tuple[Path, ...] = ()

@@ -25,6 +25,7 @@ from agentlab.errors import AgentFailed, BadRequest, Refused, Unavailable
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Command, Ended
 
+from .acp_setup import executable
 from .base import Context, Turn
 from .failures import classify, of_death
 from .turns import text_of
@@ -82,6 +83,8 @@ class CliDriver:
             text_of(self._context.spec.task, "a cli agent")
         self._options = options(self._context.spec.options)
         argv = _argv(self._options.command)
+        if "/" not in argv[0] or Path(argv[0]).is_absolute():  # else it is looked for in the workspace
+            executable(argv[0], self._context.env)
         try:
             from .screen import Rules, Screen
         except ImportError:
@@ -96,14 +99,22 @@ class CliDriver:
         self._screen = Screen(self._options.rows, self._options.columns)
         await self._begin(argv)
         if await self._until_quiet(self._options.start) is None:
-            shown = self._screen.tail
+            shown, code = self._screen.tail, self._code()
             await self.close(now=True)
-            failure = of_death("") if self._life is None or self._life.done() else classify(shown)
-            raise AgentFailed(
-                f"{argv[0]} was not ready for a prompt within {self._options.start:g} s.\n{failure.advice}",
-                reason=failure.reason,
-                last_lines=shown,
+            failure = classify(shown) if code is None else of_death("")
+            said = (
+                f"{argv[0]} was not ready for a prompt within {self._options.start:g} s."
+                if code is None
+                else f"{argv[0]} ended with exit code {code} before it was ready for a prompt."
             )
+            raise AgentFailed(f"{said}\n{failure.advice}", reason=failure.reason, exit_code=code, last_lines=shown)
+
+    def _code(self) -> int | None:
+        """With which the program has ended; None: it has not, or nobody knows."""
+        life = self._life
+        return (
+            None if life is None or not life.done() or life.cancelled() or life.exception() else life.result().exit.code
+        )
 
     async def _begin(self, argv: list[str]) -> None:
         ours, theirs = socket.socketpair()

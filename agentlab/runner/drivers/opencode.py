@@ -98,7 +98,7 @@ class Recipe:
         opens = (home, *shared_places(context, env)) if native and context.sandbox is not None else ()
         return Setup(
             title="opencode", name="opencode", argv=(str(cli), "acp", *options.args), env=env,
-            cwd=start, login=LOGIN, told=True, opens=opens, reads=(start,), asks=True,
+            cwd=start, login=LOGIN, told=True, opens=opens, reads=(start,), asks=True, listed=spec.model,
             own={"XDG_CACHE_HOME": str(context.shared / "cache"), "XDG_STATE_HOME": str(home / "state")},
         )  # fmt: skip
 

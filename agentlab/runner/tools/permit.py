@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -119,5 +120,6 @@ def _texts(value: JSON) -> Sequence[str]:
 
 def _question(tool: str, units: Sequence[str], args: Mapping[str, JSON]) -> str:
     argv = args.get("argv") or args.get("command")
-    what = " ".join(_texts(argv)) if isinstance(argv, list | tuple) else str(argv) if argv else ", ".join(units)
-    return f"May it {tool} {what[:SHOWN]}?" if what else f"May it use {tool}?"
+    what = shlex.join(_texts(argv)) if isinstance(argv, list | tuple) else str(argv) if argv else ", ".join(units)
+    more = f" [... {len(what) - SHOWN} characters more]" if len(what) > SHOWN else ""
+    return f"May it {tool} {what[:SHOWN]}{more}?" if what else f"May it use {tool}?"

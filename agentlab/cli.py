@@ -225,6 +225,7 @@ def code_of(error: AgentlabError) -> int:
 def _fail(text: str, code: int, as_json: bool, name: str) -> int:
     from agentlab.client.text import visible
 
+    text = text.replace("`%agent ", "`agentlab ")  # the plane does not know who reads it
     if as_json:
         click.echo(json.dumps({"error": name, "message": text}), err=True)
     else:

@@ -96,6 +96,7 @@ def test_a_failed_agent_is_exit_code_1(agentlab) -> None:
         (["spawn", "script", '[{"fly": 1}]', "--claim", "nonsense"], "no work unit"),
         (["spawn", "script", '[{"say": 1}]', "--env", "A=env:NOT_SET_HERE"], "'NOT_SET_HERE' is not set"),
         (["logs", "nobody"], "no agent 'nobody'"),
+        (["approve", "nothing"], "no question 'nothing'. `agentlab approvals` lists"),
         (["events", "nothing"], "no run 'nothing'"),
         (["--url", "ftp://x", "ps"], "no address of a plane"),
         (["daemon", "begin"], "no command 'begin'"),

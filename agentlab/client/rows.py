@@ -39,7 +39,11 @@ def queue_text(waits: Row) -> str:
     behind = waits.get("behind") or []
     parts = [f"waits for {line(', '.join(waits.get('units') or ()))}"]
     for word, ahead in (("held by", False), ("after", True)):
-        owners = dict.fromkeys(short(b["owner"]) for b in behind if bool(b.get("waits")) is ahead)
+        owners = dict.fromkeys(
+            f"{short(b['owner'])}{' (paused)' if b.get('paused') else ''}"
+            for b in behind
+            if bool(b.get("waits")) is ahead
+        )
         if owners:
             parts.append(f"{word} {', '.join(owners)}")
     if waits.get("position"):
@@ -75,7 +79,10 @@ def detail(row: Row) -> str:
         return line(error_text(row), FAILED)
     if row["status"] == "done":
         return "" if row.get("output") is None else line(row["output"])
-    return line(row.get("doing") or row.get("reason") or "")
+    said = (
+        (row.get("reason"), row.get("doing")) if row["status"] == "blocked" else (row.get("doing"), row.get("reason"))
+    )
+    return line(said[0] or said[1] or "")
 
 
 def error_text(row: Row) -> str:

@@ -84,7 +84,9 @@ def ask(turn: Turn, c: Ask) -> AnyReply:
 def answer(turn: Turn, c: Answer) -> AnyReply:
     question = turn.state.approvals.get(c.approval)
     if question is None:
-        raise NotFound(f"There is no question {c.approval!r}.", approval=c.approval)
+        raise NotFound(
+            f"There is no question {c.approval!r}. `%agent approvals` lists those there are.", approval=c.approval
+        )
     if question.status != "asked":
         if c.rid and question.rid == c.rid:
             return Done()

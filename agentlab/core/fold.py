@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from . import doing, usage
 from . import events as e
-from . import usage
 from .commands import Mail
 from .events import Event
 from .locks import Ticket
@@ -175,7 +175,7 @@ def _tool_call(state: State, event: Event, body: e.ToolCall) -> None:
     agent = _actor(state, event)
     if agent is not None:
         agent.acted = True
-        agent.doing = f"{event.name} {event.unit}" if event.unit else event.name or ""
+        agent.doing = doing.of_call(event.name or "", event.unit, body.args)
 
 
 @_of(e.ToolResult)

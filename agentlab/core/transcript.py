@@ -44,5 +44,5 @@ def _text(event: e.Event) -> str:
             return f"refused: {reason}"
         case e.AgentEnd(error=error, last_lines=last):
             said = f"{event.status}{f': {error}' if error else ''}"
-            return f"{said}\nIts program's last lines:\n{last.strip()}" if last.strip() and error else said
+            return f"{said}\nIts program's last lines:\n{last.strip()}" if error and last.strip() not in error else said
     return ""

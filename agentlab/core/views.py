@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .brief import brief
-from .events import JSON
+from .events import JSON, Blocker
 from .locks import Ticket, describe
 from .rows import Agent
 from .state import State
@@ -84,8 +84,15 @@ def _queue(state: State, ticket: Ticket) -> Row:
     blockers = state.locks.blockers(ticket.owner, ticket.nodes, ticket.key)
     return {
         "position": 1 + sum(not b.token for b in blockers),
-        "behind": [msgspec.to_builtins(b) for b in describe(blockers, ticket.nodes)],
+        "behind": [_blocker(state, b) for b in describe(blockers, ticket.nodes)],
     }
+
+
+def _blocker(state: State, blocker: Blocker) -> Row:
+    """paused: whoever holds it does nothing, and keeps it."""
+    row: Row = msgspec.to_builtins(blocker)
+    owner = state.agents.get(blocker.owner)
+    return row | {"paused": True} if owner is not None and owner.status == "paused" else row
 
 
 def _agent_row(state: State, agent: Agent) -> Row:

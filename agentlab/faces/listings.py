@@ -122,11 +122,18 @@ def approvals(tables: Tables, *, every: bool = False) -> Listing:
         "locks": questions.locks_text,
         "risk": lambda row: ": ".join(filter(None, [row.get("risk") or "low", ", ".join(row.get("risks") or ())])),
         "options": lambda row: ", ".join(row.get("options") or ()),
-        "status": lambda row: row["status"],
+        "status": lambda row: row["status"] + _left(row),
         "answer": lambda row: row.get("answer") or "",
     }
     note = "Answer with approve ID, deny ID, or answer ID TEXT." if rows else "No open questions."
     return _live("approvals", "Questions", cells, rows, note)
+
+
+def _left(row: Row) -> str:
+    """How long an open question can still be answered; '' where it waits for as long as its agent does."""
+    if row["status"] != "asked" or not row.get("expires"):
+        return ""
+    return f", {span(max(row['expires'] - time.time_ns(), 0) / 1e9)} left"
 
 
 def approval_named(tables: Tables, name: str) -> str:
@@ -137,7 +144,7 @@ def approval_named(tables: Tables, name: str) -> str:
         return name
     found = [key for key in rows if key.startswith(name)]
     still = [key for key in found if rows[key]["status"] == "asked"]
-    if vague := [key for key in still if len(name) <= len(key.rpartition("-")[0]) + 1]:
+    if vague := [key for key in still if f"{short(rows[key]['agent'])}-".startswith(name)]:
         asked = "; ".join(f"{key}: {line(rows[key]['question'], 80)}" for key in vague)
         raise BadRequest(f"{name!r} says whose question is meant, but not which one. Write more of it. {asked}")
     if len(still) > 1:

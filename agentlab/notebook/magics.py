@@ -15,6 +15,7 @@ from agentlab.client import Lab, Run
 from agentlab.client.rows import Tables
 from agentlab.client.spec import workspace
 from agentlab.client.target import Target
+from agentlab.client.text import visible
 from agentlab.errors import AgentlabError, BadRequest
 from agentlab.faces.table import Table, parse, table_for
 from agentlab.faces.values import Listing, Stream
@@ -94,10 +95,19 @@ class AgentMagics(Magics):  # type: ignore[misc]
     def agent(self, line: str, cell: str | None = None) -> Any:
         """Spawn agents, watch them, steer them: `%agent` alone lists the commands."""
         face = self.face.for_one(cell)
-        value = shown(parse(self.table, words(line), face))
+        try:
+            value = shown(parse(self.table, words(line), face))
+        except AgentlabError as error:
+            raise told(error) from None
         if face.output is not None:
             self.shell.user_ns[face.output] = value
         return value
+
+
+def told(error: AgentlabError) -> AgentlabError:
+    """The error, shown in a cell by what it says: the way to it leads through our own code, where there is nothing to mend."""
+    error._render_traceback_ = lambda: [f"{type(error).__name__}: {visible(error)}"]  # type: ignore[attr-defined]
+    return error
 
 
 def table() -> Table:

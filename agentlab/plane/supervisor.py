@@ -18,6 +18,7 @@ import msgspec
 
 from agentlab.core import commands as c
 from agentlab.core import events as e
+from agentlab.core import vendors
 from agentlab.core.rows import ENDED, Agent, Question
 from agentlab.core.views import Row
 from agentlab.errors import AgentlabError, Unavailable
@@ -218,6 +219,8 @@ class Supervisor:
             )
             if killed:
                 text += f" {killed} of its processes were still there and were killed."
+            if row.vendor_session and row.spec.kind not in vendors.NO_RESUME:
+                text += f" Its session is known: `%agent resume {row.name}` lets it go on."
             await self._finish(
                 c.Finish(
                     agent=agent,

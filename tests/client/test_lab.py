@@ -231,6 +231,10 @@ def test_a_waiting_agent_says_for_what_and_behind_whom(lab: Lab, stage: Stage) -
     waiting = lab.locks().set_index("status").loc["waiting"]
     assert (waiting["owner"], waiting["behind"]) == (second.key, "waits for file:a.txt · held by a · 1st")
     assert lab.agents().set_index("name").loc["b", "waits"] == second.waits
+    first.pause()
+    assert second.waits == "waits for file:a.txt · held by a (paused) · 1st"
+    first.resume()
+    assert second.waits == "waits for file:a.txt · held by a · 1st"
 
 
 def test_stop_ends_an_agent_and_of_an_ended_one_is_no_error(lab: Lab, stage: Stage) -> None:
@@ -277,6 +281,13 @@ def test_logs_end_with_the_last_words_of_a_program_that_died(lab: Lab, stage: St
     agent.wait(20)
     said = [row.partition(" ")[2] for row in str(agent.logs()).splitlines()]
     assert said[-4:] == ["failed: It is gone.", "Its program's last lines:", "loading", "settings.json is corrupt"]
+
+
+def test_what_an_error_says_already_is_not_said_again_as_last_lines(lab: Lab, stage: Stage) -> None:
+    agent = lab.spawn("script", name="a", steps=STEPS)
+    stage.puppet(agent.key).finishes("failed", error="It is gone.\nloading", last_lines="loading\n")
+    agent.wait(20)
+    assert str(agent.logs()).count("loading") == 1
 
 
 def test_what_to_do_about_a_failure_is_not_cut(lab: Lab, stage: Stage) -> None:

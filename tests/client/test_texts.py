@@ -54,6 +54,13 @@ def test_a_waiting_agent_says_for_what_behind_whom_and_at_which_place() -> None:
     assert rows.one_line(row) == "a (script) ⧗ waiting · waits for file:a.txt · held by b · after c · 2nd · 2.0 s"
 
 
+def test_an_agent_that_asks_says_what_it_asks_rather_than_what_it_does() -> None:
+    row = {**ROW, "status": "blocked", "doing": "run git push", "reason": "asks: May it run git push?"}
+    assert rows.detail(row) == "asks: May it run git push?"
+    assert rows.detail({**row, "status": "running"}) == "run git push"
+    assert rows.detail({**row, "reason": ""}) == "run git push"
+
+
 @pytest.mark.parametrize(
     ("boundary", "sandbox", "said"),
     [

@@ -11,6 +11,7 @@ from world import World
 from agentlab import kinds
 from agentlab.core import commands as c
 from agentlab.core import vendors
+from agentlab.core.doing import of_call
 from agentlab.core.events import (
     GO_ON,
     AgentEnd,
@@ -260,6 +261,15 @@ def test_what_an_agent_does_and_uses_is_shown(world: World) -> None:
     a = world.agent("a")
     world.do(report(a, ToolCall(call="1"), name="write", unit="file:x"))
     assert world.state.agents[a].doing == "write file:x"
+    for args, said in (
+        ({"argv": ["sh", "-c", "ls  | wc"]}, "run sh -c 'ls | wc'"),
+        ({"command": "pytest -q\n"}, "run pytest -q"),
+        ({"path": "a.txt", "old": "x"}, "run a.txt"),
+        ({"data": "x"}, "run"),
+        ("x", "run"),
+        ({"command": "x" * 500}, "run " + "x" * 155 + "…"),
+    ):
+        assert of_call("run", None, args) == said
     world.do(report(a, ToolResult(call="1"), ModelCall(provider="p"), first=2, tok_in=3, cost=0.5))
     world.do(report(a, ModelCall(provider="p"), first=4, tok_in=4, cost=0.25))
     agent = world.state.agents[a]

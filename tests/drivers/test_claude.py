@@ -12,7 +12,7 @@ import pytest
 from asking import YES, Answering, Asking, sandbox
 
 from agentlab.core.events import Budget, Error, FileWrite, Guard, ToolCall, ToolResult
-from agentlab.errors import BadRequest, Unavailable
+from agentlab.errors import AgentFailed, BadRequest, Unavailable
 from agentlab.runner.drivers.claude_native import KINDS, OwnTools
 from agentlab.runner.gate import Verdict
 from agentlab.testing.driver_suite import HELD, WAIT, DriverBench, VendorSuite, do, until
@@ -127,6 +127,20 @@ class TestClaude(Claude):
         assert (turn.status, turn.reason) == ("failed", "limit"), turn
         assert turn.usage["cost"] == pytest.approx(3 * one)
         assert (turn.usage["in"], turn.usage["cached"]) == (3 * INPUT, 3 * CACHED)
+
+    async def test_a_program_that_ends_well_before_a_session_is_no_slow_one(
+        self, bench: DriverBench, tmp_path: Path
+    ) -> None:
+        """An old one that asks to be updated, for instance."""
+        program = tmp_path / "claude"
+        program.write_text(
+            "#!/bin/sh\n[ $1 = --version ] && echo '2.1.0 (Claude Code)' && exit\necho 'Please update.' >&2; sleep 1.5\n"
+        )
+        program.chmod(0o755)
+        with pytest.raises(AgentFailed, match="ended before a session was open") as failed:
+            await bench.driver(options={"cli": str(program)}).start()
+        assert failed.value.data["reason"] == "process"
+        assert "Please update." in failed.value.data["last_lines"]
 
     async def test_a_refused_key_is_not_tried_for_minutes(self, bench: DriverBench) -> None:
         driver = await bench.started()

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from IPython.core.error import UsageError
+from IPython.utils.capture import capture_output
 
 import agentlab
+from agentlab.client.text import visible
 from agentlab.core.events import StateSet
 from agentlab.faces.values import Words
 from agentlab.notebook.widget import shown
@@ -23,6 +25,15 @@ def test_spawn_returns_a_handle_at_once_and_stores_it(ip, stage: Stage, capsys: 
     assert ip.user_ns["mine"] is handle
     assert (handle.name, handle.status, handle.row()["spec"]["task"]) == ("a", "dispatched", [{"say": "hi"}])
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("line", ["nosuch", "approve nothing", "spawn"])
+def test_a_refusal_is_shown_by_what_it_says_and_not_by_the_way_to_it(ip, stage: Stage, line: str) -> None:
+    with capture_output() as shown:
+        result = ip.run_cell(f"%agent {line}")
+    assert isinstance(result.error_in_exec, agentlab.BadRequest)
+    said = visible(shown.stdout + shown.stderr).strip().splitlines()
+    assert len(said) == 1 and said[0].startswith(f"{type(result.error_in_exec).__name__}: "), said
 
 
 def test_the_body_of_a_cell_is_the_task_as_it_is_written(ip, stage: Stage) -> None:

@@ -82,6 +82,20 @@ async def test_a_file_that_was_never_read_is_not_written_over_unless_asked_for(t
     assert (await b.write("n.txt", "mine\n", overwrite=True)).before == hash_of("work of others\n")
 
 
+async def test_a_file_that_is_read_only_is_not_changed(tool_lab):
+    (tool_lab.root / "kept.txt").write_text("one\n")
+    (tool_lab.root / "kept.txt").chmod(0o444)
+    a, _ = tool_lab.agent("a")
+    await a.read("kept.txt")
+    for change in (a.write("kept.txt", "two\n"), a.edit("kept.txt", "one", "two")):
+        with pytest.raises(errors.Refused, match=r"kept\.txt is read-only.*chmod"):
+            await change
+    assert (tool_lab.root / "kept.txt").read_text() == "one\n"
+    (tool_lab.root / "kept.txt").chmod(0o644)
+    await a.edit("kept.txt", "one", "two")
+    assert (tool_lab.root / "kept.txt").read_text() == "two\n"
+
+
 async def test_a_base_that_is_given_must_be_what_is_there(tool_lab):
     (tool_lab.root / "n.txt").write_text("1")
     a, _ = tool_lab.agent("a")

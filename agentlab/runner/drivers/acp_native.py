@@ -31,7 +31,6 @@ _BACKGROUND = ("run_in_background", "is_background")
 """What vendors call the argument of a command that they do not wait for."""
 
 
-
 @dataclass
 class _Act(Act["Tool"]):
     """One call that was asked for. bases: of the files

@@ -36,6 +36,8 @@ _WHOSE = "a claude agent"
 _AUTH_ATTEMPTS = 2  # a refused key does not get better, yet the CLI would try for minutes
 # Nor does a rate limit in the seconds that these take. The governor counts what passes by the record; a login's traffic does not.
 _LIMIT_ATTEMPTS = 3
+_LOOK = 1.0  # s between looks whether a program that says nothing is there at all
+_GONE, _NOT_STARTED = 2, 15  # looks in a row at which it was not, after it was seen and before
 
 
 class ClaudeDriver:
@@ -94,7 +96,7 @@ class ClaudeDriver:
         self._recorder = Recorder(context.gate, self._own)
         client = sdk.ClaudeSDKClient(self._options(options, cli, env))
         try:
-            await client.connect()
+            await self._connect(client)
         except Exception as error:  # its own errors, and plain ones for a CLI that does not answer
             await self._tree.kill()
             self._turns.no_more(gone := self._ended_by(error))
@@ -110,6 +112,27 @@ class ClaudeDriver:
         if not self._tree.root:
             await self.close(now=True)
             raise AgentFailed(f"{cli} answers but is not among our processes: it could be neither paused nor ended.")
+
+    async def _connect(self, client: ClaudeSDKClient) -> None:
+        """The SDK waits for a minute for a program that has ended without an error, and then says that it was slow."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                watching = asyncio.create_task(self._until_gone(patience))
+                try:
+                    await client.connect()
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            raise Unavailable("Claude Code ended before a session was open.") from None
+
+    async def _until_gone(self, patience: asyncio.Timeout) -> None:
+        looks = 0  # at which it was not there
+        seen = False
+        while looks < (_GONE if seen else _NOT_STARTED):
+            await asyncio.sleep(_LOOK)
+            there = bool(await asyncio.to_thread(processes.marked, self._tree.mark, _MARK))
+            seen, looks = seen or there, 0 if there else looks + 1
+        patience.reschedule(asyncio.get_running_loop().time())
 
     def _options(self, options: setup.Options, cli: Path, env: dict[str, str]) -> ClaudeAgentOptions:
         from claude_agent_sdk import ClaudeAgentOptions, HookMatcher

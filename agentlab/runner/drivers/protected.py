@@ -27,7 +27,7 @@ def check_env(kind: str, env: Iterable[str], names: Iterable[str], but: Iterable
 
 
 def _refused(kind: str, what: str) -> BadRequest:
-    return BadRequest(f"A {kind} agent may not set {what} itself: its boundary rests on it. Leave it out.")
+    return BadRequest(f"An agent of kind {kind} may not set {what} itself: its boundary rests on it. Leave it out.")
 
 
 def protected_args(args: Iterable[str], protected: Iterable[str]) -> str:

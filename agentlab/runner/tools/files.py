@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from msgspec import UNSET, UnsetType
 
 from agentlab.core.events import Artifact, FileDelete, FileRead, FileRename, FileWrite
-from agentlab.errors import AgentlabError, BadRequest, NotFound, StaleBase
+from agentlab.errors import AgentlabError, BadRequest, NotFound, Refused, StaleBase
 from agentlab.paths import Workspace
 
 from . import patch as unified
@@ -242,6 +242,12 @@ class Files:
             if now is not None and now.hash == after:
                 self._ledger.saw(name, after, data)
                 return Change(path=name, before=after, after=after)
+            if now is not None and not now.mode & 0o222:
+                raise Refused(
+                    f"{name} is read-only: somebody wants it as it is. Nothing was written. Write another file; if this one has to "
+                    f"be changed, first run(['chmod', 'u+w', {name!r}], writes=[{name!r}]).",
+                    path=name,
+                )
             difference, kept = await self._keep(name, now, data)
             try:
                 await self._commit(name, now, data, difference, kept)

@@ -17,6 +17,7 @@ import resource
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,12 @@ def alive(identity: str) -> bool:
 def tree(pid: int) -> list[int]:
     """The process and its living descendants, parents before children. Empty: it is gone."""
     return _below([pid], table())
+
+
+def families(roots: Iterable[int]) -> dict[int, list[str]]:
+    """The identities of what is alive below each of these, themselves included: by one look at all processes."""
+    now = table()
+    return {root: [f"{pid}:{now[pid].start}" for pid in _below([root], now)] for root in roots}
 
 
 def marked(value: str, variable: str = AGENT_VARIABLE) -> list[int]:
@@ -286,6 +293,51 @@ def _reap(known: Mapping[int, int], roots: Sequence[int]) -> None:
                 pass
 
 
+# --- who belongs to nobody ---------------------------------------------------------------------------------
+
+_adopting = False  # this process is a subreaper
+_started: set[int] = set()  # children of `spawn` that are not buried yet
+_starting = threading.Lock()
+_excused: set[str] = set()
+
+
+def excuse(mark: str) -> None:
+    """Whoever carries this ("VARIABLE=value") in its environment is no stray, for as long as we live."""
+    _excused.add(mark)
+
+
+def strays(marks: Callable[[], Iterable[str]]) -> list[int]:
+    """Orphans that came to us as their subreaper, and carry neither one of these marks nor one that is excused: they have left
+    the session that they were started in and its environment, or what they belonged to is over. What we start ourselves is
+    none: it is in our session, or from `spawn`. Blocks."""
+    if not _adopting:
+        return []
+    session = os.getsid(0)
+    with _starting:
+        ours = [
+            pid
+            for pid, seen in table().items()
+            if seen.parent == os.getpid() and not seen.dead and seen.session != session
+        ]
+        found = [pid for pid in ours if pid not in _started]
+    return [pid for pid in found if not _carries(pid, _excused.union(marks()))]
+
+
+def _carries(pid: int, marks: Iterable[str]) -> bool:
+    wanted = {mark.encode() for mark in marks}
+    for _ in range(_LOOKS):
+        try:
+            environ = _told(pid, "environ")
+        except PermissionError:
+            return False  # it has made itself unreadable
+        except OSError:
+            return True  # it is gone
+        if environ:
+            return not wanted.isdisjoint(environ.split(b"\0"))
+        time.sleep(_BETWEEN)  # it may be in the middle of an exec
+    return False
+
+
 def leave_no_core() -> None:
     """No core file of this process, which knows tokens, and of what it starts, unless that raises the limit for itself."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
@@ -294,6 +346,8 @@ def leave_no_core() -> None:
 
 def become_subreaper() -> None:
     """Orphans of this process's descendants become its own children, so that they stay in `tree(os.getpid())`."""
+    global _adopting
+    _adopting = True
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -329,6 +383,7 @@ class Child:
     async def _collect(self) -> Exit:
         await readable(self._pidfd)
         os.close(self._pidfd)
+        _started.discard(self.pid)
         _, status, usage = os.wait4(self.pid, 0)  # noqa: ASYNC222 - it has ended
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
@@ -350,16 +405,18 @@ def spawn(
     pass_fds: Sequence[int] = (),
 ) -> Child:
     """Start a program in a session of its own, with pipes for what it prints. Raises OSError, as Popen does."""
-    process = subprocess.Popen(
-        list(argv),
-        cwd=cwd,
-        env=dict(env),
-        stdin=stdin if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        pass_fds=tuple(pass_fds),
-    )
+    with _starting:
+        process = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=dict(env),
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+        _started.add(process.pid)
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)

@@ -16,6 +16,9 @@ IGNORED = (
 )  # fmt: skip
 """Names of directories and files that are neither kept nor watched, at any depth of a workspace."""
 
+DEEPEST = 100
+"""Folders in each other that are looked into. Who makes more wants to end whoever walks them, or to hide there."""
+
 _MAX_LINKS = 40  # as in the kernel
 
 

@@ -32,6 +32,7 @@ REMEMBERED = 256  # ends that `poll` and `wait` can still tell
 FREE_BYTES = 64 * 1024 * 1024  # a home with less room cannot take runners
 
 RUNNER = (sys.executable, "-P", "-m", "agentlab.runner")
+LOOK = 2.0  # s between looks at the processes below the runners
 CALM = 2.0  # s without a start, after which a spare runner is made
 KEPT = 600.0  # s without a start, after which it is let go
 
@@ -94,6 +95,8 @@ class LocalRuntime:
         self._spares = config.local.spare and self._command == RUNNER
         self._spare: Spare | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._families: dict[str, list[str]] = {}  # agent -> identities of its processes, as seen last
+        self._looking: asyncio.Task[None] | None = None
         self._living: dict[str, _Runner] = {}
         self._ends: dict[str, Ended] = {}
 
@@ -145,7 +148,8 @@ class LocalRuntime:
         await asyncio.shield(runner.end)
 
     async def reap(self, agent: str) -> int:
-        return await processes.end([], marker=agent, grace=0.0)
+        left = [int(one.partition(":")[0]) for one in self._families.pop(agent, ()) if processes.alive(one)]
+        return await processes.end(left, marker=agent, grace=0.0)
 
     # --- while it runs ---
 
@@ -188,8 +192,7 @@ class LocalRuntime:
 
     async def close(self) -> None:
         followers = [runner.end for runner in self._living.values()]
-        if self._keeping is not None:
-            followers.append(self._keeping)  # type: ignore[arg-type]
+        followers += [task for task in (self._keeping, self._looking) if task is not None]  # type: ignore[misc]
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
@@ -296,7 +299,18 @@ class LocalRuntime:
     def _follow(self, place: Place, handle: int) -> _Runner:
         runner = _Runner(place, handle, asyncio.create_task(self._until_end(place, handle)))
         self._living[place.id] = runner
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="families of runners")
         return runner
+
+    async def _look(self) -> None:
+        """Who belongs to whom, again and again, for as long as there are runners: what has thrown away its mark is not found any
+        more once its runner was killed."""
+        while self._living:
+            places = [runner.place for runner in self._living.values()]
+            found = await asyncio.to_thread(processes.families, [place.pid for place in places])
+            self._families |= {place.agent: found[place.pid] for place in places if found[place.pid]}
+            await asyncio.sleep(LOOK)
 
     async def _until_end(self, place: Place, handle: int) -> Ended:
         try:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from agentlab.config import Limits
 from agentlab.core.events import Blob
 from agentlab.errors import BadRequest, OutsideWorkspace, StoreCorrupt
-from agentlab.paths import IGNORED, TEMPORARY, Workspace, program_outside
+from agentlab.paths import DEEPEST, IGNORED, TEMPORARY, Workspace, program_outside
 
 LINK_MODE = stat.S_IFLNK | 0o777
 """The mode of a symbolic link in a tree; its content is its target. Files have permission bits alone."""
@@ -188,7 +188,10 @@ def _walk(workspace: Workspace, inside: str, ignore: Collection[str]) -> Iterato
             name for name in folders
             if name not in ignore and name not in links and not workspace.is_apart(inside + prefix + name)
         )  # fmt: skip
-        for name in sorted(names + links):
+        deep = folders.copy() if (inside + prefix).count("/") >= DEEPEST else []
+        if deep:
+            folders.clear()
+        for name in sorted(names + links + deep):  # what is too deep is said to be left out: it is no file
             if name not in ignore:
                 yield prefix + name
 

@@ -332,6 +332,19 @@ async def test_a_list_of_what_is_to_be_done_is_kept_by_its_call(tool_lab: Any) -
 # --- a transcript ------------------------------------------------------------------------------------------
 
 
+def test_of_what_a_server_says_for_days_the_end_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("agentlab.runner.tools.transcript.KEPT", 1000)
+    transcript = Transcript(tmp_path)
+    for number in range(1000):
+        transcript.add(f"{number:09}\n".encode())
+    assert transcript.size == 10_000
+    start, text, _ = transcript.page(0, over=False)
+    assert start >= 8000 and start % 10 == 0
+    assert text.splitlines()[0] == f"{start // 10:09}"
+    assert transcript.page(-10, over=True) == (9990, "000000999\n", 10_000)
+    transcript.close()
+
+
 def test_a_character_is_not_torn_between_two_pages(tmp_path: Path) -> None:
     transcript = Transcript(tmp_path)
     transcript.add("é".encode()[:1])

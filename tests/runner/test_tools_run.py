@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import subprocess
 import sys
 from hashlib import sha256
 
@@ -21,7 +23,7 @@ from agentlab.core.events import (
 )
 from agentlab.core.policy import Rule
 from agentlab.runner.gate import Verdict
-from agentlab.runner.tools import PINNED, policy
+from agentlab.runner.tools import PINNED, output, policy
 
 PY = sys.executable
 
@@ -32,6 +34,57 @@ def hash_of(text: str) -> str:
 
 def python(code: str) -> list[str]:
     return [PY, "-c", code]
+
+
+async def test_of_output_without_end_the_beginning_is_kept_and_the_end_shown(tool_lab, monkeypatch):
+    monkeypatch.setattr(output, "KEPT", 100_000)
+    a, gate = tool_lab.agent("a")
+    ran = await a.run(python("import sys; sys.stdout.write('a' * 1_000_000 + 'the end')"))
+    (artifact,) = [b for b in gate.of(Artifact) if b.kind == "output"]
+    assert artifact.size == 100_000
+    assert ran.stdout.endswith("aaathe end")
+    assert "1000007" not in ran.stdout and "its first 100000 bytes are kept" in ran.stdout
+    ran = await a.run(python("import sys; sys.stdout.write('b' * 99_990 + 'c' * 10)"))
+    assert ran.stdout.endswith("b" + "c" * 10)
+
+
+async def test_a_command_whose_output_cannot_be_kept_is_ended(tool_lab, monkeypatch):
+    def full(self: object, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    a, _ = tool_lab.agent("a")
+    monkeypatch.setattr(output.Output, "feed", full)
+    running = asyncio.ensure_future(a.run(python("while True: print('x' * 100_000)")))
+    await asyncio.wait({running}, timeout=60)
+    assert running.done(), "nobody reads on, so it would never end"
+    with pytest.raises(errors.Unavailable, match="No space left"):
+        await running
+    await until(lambda: not processes.marked(a.gate.owner), 60)
+    monkeypatch.undo()
+    assert (await a.run(["true"])).code == 0
+
+
+@pytest.fixture
+def dug(tool_lab):
+    """What digs folders in each other, more than Python goes down. They are gone before pytest tidies up."""
+    yield "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')\nopen('there', 'w').close()"
+    subprocess.run(["rm", "-rf", tool_lab.root, tool_lab.home], check=True)
+
+
+async def test_folders_in_each_other_without_end_hinder_nobody(tool_lab, dug):
+    a, _ = tool_lab.agent("a")
+    (a.root / "near.txt").write_text("found\n")
+    await a.run(python(dug), writes=["d/"])
+    assert (await a.run(["true"])).code == 0
+    assert await a.search("found") == ["near.txt:1:found"]
+    assert await a.glob("**/*.txt") == ["near.txt"]
+    ran = await a.run(python("open('near.txt', 'w').write('lost')"))
+    assert "near.txt" in ran.violations
+    assert (a.root / "near.txt").read_text() == "found\n"
+    await a.run(["sh", "-c", f'cd "$THERE" && {PY} -c "$DIG"'], env={"DIG": dug, "THERE": str(a.scratch)})
+    assert (a.scratch / "d" / "d").is_dir()
+    await a.close()
+    assert not list((tool_lab.home / "private").glob("*/tmp"))
 
 
 async def test_a_run_returns_what_the_program_printed_and_how_it_ended(tool_lab):

@@ -179,6 +179,33 @@ async def test_a_descendant_that_forgot_its_mark_is_found_by_its_parents(
         await runtime.close()
 
 
+async def test_what_forgot_its_mark_and_its_session_is_ended_after_its_runner_was_killed(
+    make: Callable[..., LocalRuntime], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LOOK", 0.01)
+    pids = tmp_path / "pids"
+    code = (
+        "import subprocess, sys, signal; sys.stdin.read(); "
+        "child = subprocess.Popen(['sleep', '1019'], env={}, start_new_session=True); "
+        f"open({str(pids)!r}, 'w').write(str(child.pid) + chr(10)); signal.pause()"
+    )
+    runtime = make(command=(sys.executable, "-c", code))
+    stage = Stage(runtime, tmp_path / "workspaces")
+    try:
+        place, _ = await stage.start()
+        await until(lambda: pids.exists() and pids.read_text().endswith("\n"))
+        child = processes.identity(int(pids.read_text()))
+        await until(lambda: child in runtime._families.get(place.agent, ()))
+        os.kill(place.pid, signal.SIGKILL)
+        await runtime.wait(place)
+        assert processes.alive(child), "it is nobody's now"
+        assert await runtime.reap(place.agent) == 1
+        assert not processes.alive(child)
+    finally:
+        await stage.clear()
+        await runtime.close()
+
+
 async def test_a_program_that_is_not_there_starts_nothing(make: Callable[..., LocalRuntime], tmp_path: Path) -> None:
     runtime = make(slots=1, command=(str(tmp_path / "no-such-program"),))
     launch = Stage(runtime, tmp_path).workspace().launch

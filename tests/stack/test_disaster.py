@@ -15,6 +15,7 @@ import pytest
 
 import agentlab
 from agentlab import discovery, processes
+from agentlab.sandbox import probe_landlock
 
 from .conftest import kill_plane, of_home, plane_pid, until
 
@@ -82,6 +83,45 @@ def test_a_killed_runner_takes_its_processes_with_it_and_frees_its_locks(lab: ag
     run.end()
     ends = run.events(types=["agent.end"]).set_index("actor")["status"]
     assert ends["holder"] == "failed"
+
+
+@pytest.mark.parametrize("mode", ["landlock", "none"])
+def test_what_has_thrown_away_its_mark_and_its_session_ends_with_its_command(home: Path, work: Path, mode: str) -> None:
+    home.mkdir(parents=True, mode=0o700)
+    (home / "config.toml").write_text(f'[sandbox]\nmode = "{mode}"\n')
+    if mode == "landlock":
+        try:
+            probe_landlock()
+        except agentlab.Unavailable as why:
+            pytest.skip(str(why))
+    name = f"{1_000_000 + os.getpid()}"
+    hide = f"mkfifo up; env -i setsid setsid sh -c 'echo > up; exec sleep {name}' > /dev/null 2>&1 & cat up"
+    serve = f"setsid setsid sleep {name}7 & exec sleep 1000"
+    lab = agentlab.connect(home)
+    with lab.run("hidden", workdir=work) as run:
+        server = {"run": {"command": serve, "background": True}}
+        ann = run.spawn(
+            "script", name="ann", steps=[server, {"run": {"command": hide, "writes": ["./"]}}, {"ask": "go on?"}]
+        )
+        until(lambda: ann.questions, "its command is over")
+        assert [argv for argv in commands() if argv[-1].startswith(name)] == [["sleep", f"{name}7"]]
+        assert ann.row()["status"] != "failed"
+        ann.stop(now=True)
+        until(
+            lambda: not [argv for argv in commands() if argv[-1].startswith(name)],
+            "the end of what it had in the background",
+        )
+    lab.close()
+
+
+def commands() -> list[list[str]]:
+    """The argv of all processes."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (said := (entry / "cmdline").read_text(errors="replace")):
+                found.append(said.rstrip("\0").split("\0"))
+    return found
 
 
 def test_stop_now_leaves_nothing_behind(lab: agentlab.Lab, home: Path, work: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -222,6 +222,31 @@ def test_a_git_that_lies_in_the_workspace_is_not_run(
     monkeypatch.setenv("PATH", f"{workspace}/bin:{os.environ['PATH']}")
     assert "src/a.py" in paths(workspace)
     assert not (tmp_path / "started").exists()
+
+
+@pytest.fixture
+def bottomless(workspace: Path) -> Iterator[Path]:
+    """Folders in each other, more than Python goes down, or one path can name. They are gone before pytest tidies up."""
+    top = workspace / "deep"
+    top.mkdir()
+    try:
+        fd = os.open(top, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=fd)
+            inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        os.close(fd)
+        yield top
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)
+
+
+def test_folders_in_each_other_without_end_are_left_out_and_said(workspace: Path, bottomless: Path) -> None:
+    (bottomless / "near.txt").write_text("1")
+    manifest = snapshot(workspace).manifest
+    assert {"src/a.py", "deep/near.txt"} <= {file.path for file in manifest.files}
+    assert [reason for path, reason in manifest.skipped if path.startswith("deep/")] == [NO_FILE]
 
 
 def test_a_manifest_is_read_back_as_it_was(workspace: Path) -> None:

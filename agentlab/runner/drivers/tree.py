@@ -15,6 +15,7 @@ class Tree:
     def __init__(self, variable: str) -> None:
         self.variable = variable
         self.mark = uuid.uuid4().hex
+        processes.excuse(f"{variable}={self.mark}")
         self.root = ""  # identity of the program
         self._frozen = False
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -143,7 +144,7 @@ class Children:
 
     async def close(self) -> None:
         """Remove what was theirs, once none of them runs."""
-        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        await asyncio.to_thread(_remove, self._scratch)
 
     # --- one of them ---------------------------------------------------------------------------------------
 
@@ -175,12 +176,13 @@ class Children:
                     asyncio.ensure_future(processes.read_pipe(child.stdout, _heard(out, command.heard))),
                     asyncio.ensure_future(processes.read_pipe(child.stderr, _heard(err, command.heard))),
                 ]
-                why = await self._until_ended(child, command.timeout, stop)
+                why = await self._until_ended(child, pumps, command.timeout, stop)
                 ended = await processes.end([child.pid], marker=marker, grace=_GRACE) if why else 0
                 exit = await child.wait()
                 if command.sandbox == "bubblewrap":
                     exit = confined.exit_of(exit)
                 left = await processes.end([child.pid], marker=marker, grace=_STRAGGLERS)
+                left += await self._end_strays(child)
                 await _drained(pumps)
                 for stream in (out, err):
                     await stream.finish()
@@ -205,6 +207,13 @@ class Children:
                 child.close_pipes()
                 out.close()
                 err.close()
+
+    async def _end_strays(self, child: processes.Child) -> int:
+        """What has left both its session and its environment is nobody's: but for what the others that run have started."""
+        found = await asyncio.to_thread(
+            processes.strays, lambda: [mark for pid, mark in self._live.items() if pid != child.pid]
+        )
+        return await processes.end(found, grace=_STRAGGLERS) if found else 0
 
     @asynccontextmanager
     async def _settled(self, reach: Reach) -> AsyncIterator[Callable[[], asyncio.Future[Found]]]:
@@ -244,15 +253,22 @@ class Children:
         finally:
             os.close(fd)
 
-    async def _until_ended(self, child: processes.Child, timeout: float | None, stop: asyncio.Event) -> str:
+    async def _until_ended(
+        self, child: processes.Child, pumps: Sequence[asyncio.Future[None]], timeout: float | None, stop: asyncio.Event
+    ) -> str:
+        """Raises what a pump raises: nobody reads on then, and the child would wait for that for ever."""
         ended, stopped = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
+        broken = asyncio.ensure_future(_broken(pumps))
         try:
-            done, _ = await asyncio.wait({ended, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({ended, stopped, broken}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            broken.cancel()
         if ended in done:
             return ""
         ended.cancel()
+        if broken in done:
+            broken.result()
         return "cancelled" if stop.is_set() else "timeout"
 
 
@@ -283,6 +299,15 @@ def _status(exit: processes.Exit) -> str:
     return "ok" if exit.code == 0 else "error"
 
 
+async def _broken(pumps: Sequence[asyncio.Future[None]]) -> None:
+    """Raises as soon as one of them does."""
+    await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
+    for pump in pumps:
+        if pump.done() and not pump.cancelled():
+            pump.result()
+    await asyncio.Event().wait()
+
+
 async def _drained(pumps: Sequence[asyncio.Future[None]]) -> None:
     _, open_ends = await asyncio.wait(pumps, timeout=_DRAIN)
     for pump in open_ends:
@@ -302,6 +327,13 @@ async def _to_its_end(work: asyncio.Future[Ended]) -> None:
             continue
     if not work.cancelled() and (error := work.exception()) and not isinstance(error, AgentlabError):
         raise error
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:  # folders in each other, more than Python goes down
+        subprocess.run(["rm", "-rf", "--", folder], capture_output=True, check=False)
 
 
 def _spooled(data: bytes | None, directory: Path) -> IO[bytes]:

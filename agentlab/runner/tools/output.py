@@ -14,7 +14,11 @@ from .results import SHOWN_HEAD, SHOWN_TAIL, shorten
 CHUNK = 8 * 1024  # bytes of one ProcOutput
 STREAMED = 1024 * 1024  # bytes of a stream that go into the log piece by piece; the rest is only in its artifact
 PART = 16 * 1024 * 1024  # bytes of one artifact; more becomes several
+KEPT = (
+    64 * 1024 * 1024
+)  # bytes of a stream that are kept, as of a file; of more its end is shown, and the rest is nowhere
 HELD = 32 * 1024  # bytes that wait for what comes next, because a secret may have begun in them
+_SHOWN_END = SHOWN_TAIL * 4  # bytes that hold at least so many characters
 
 
 class Output:
@@ -27,6 +31,7 @@ class Output:
         self._spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
         self._pending = b""
         self._streamed = 0
+        self._tail = b""  # the end of what is not kept
         self._hashes: list[str] = []
         self.size = 0  # bytes
 
@@ -35,7 +40,9 @@ class Output:
         return f"{self._proc}.{'stdout' if self._fd == 1 else 'stderr'}"
 
     async def feed(self, data: bytes) -> None:
-        self._spool.write(data)
+        self._spool.write(data[: max(KEPT - self.size, 0)])
+        if self.size + len(data) > KEPT:
+            self._tail = (self._tail + data[max(KEPT - self.size, 0) :])[-_SHOWN_END:]
         self.size += len(data)
         room = STREAMED - self._streamed
         if room > 0:
@@ -51,7 +58,8 @@ class Output:
             self._pending = self._pending[:end]
         await self._emit(final=True)
         if self.size > self._streamed:
-            text = f"[... {self.size - self._streamed} bytes more, in the artifact {self.name} ...]\n"
+            lost = f", the first {KEPT} of all" if self.size > KEPT else ""
+            text = f"[... {self.size - self._streamed} bytes more, in the artifact {self.name}{lost} ...]\n"
             self._ledger.record(ProcOutput(proc=self._proc, fd=self._fd, data=text))
         if self.size > CHUNK:
             await self._store()
@@ -63,26 +71,29 @@ class Output:
 
     def text(self) -> str:
         """For the agent: all of it, or head and tail with a note of where the rest is."""
-        head, tail = SHOWN_HEAD * 4, SHOWN_TAIL * 4  # bytes that hold at least so many characters
+        head, tail = SHOWN_HEAD * 4, _SHOWN_END  # bytes that hold at least so many characters
         self._spool.seek(0)
         if self.size <= head + tail:
             return shorten(self._spool.read().decode(errors="replace"), self._where())
         begin = self._spool.read(head).decode(errors="replace")[:SHOWN_HEAD]
-        self._spool.seek(self.size - tail)
-        end = self._spool.read(tail).decode(errors="replace")[-SHOWN_TAIL:]
+        end = self._last(tail).decode(errors="replace")[-SHOWN_TAIL:]
         return f"{begin}\n[... about {self.size - len(begin) - len(end)} bytes left out; {self._where()} ...]\n{end}"
 
     def tail(self, size: int = 4096) -> str:
         """The last bytes, as text."""
-        self._spool.seek(max(self.size - size, 0))
-        return self._spool.read().decode(errors="replace")
+        return self._last(size).decode(errors="replace")
+
+    def _last(self, size: int) -> bytes:
+        self._spool.seek(max(min(self.size, KEPT) - max(size - len(self._tail), 0), 0))
+        return (self._spool.read() + self._tail)[-size:]
 
     def close(self) -> None:
         self._spool.close()
 
     def _where(self) -> str:
         parts = " then ".join(f'read("artifact:{hash}", start=..., end=...)' for hash in self._hashes[:3])
-        return f"page through it with {parts}" if parts else "run it again with less output"
+        lost = f" (its first {KEPT} bytes are kept)" if self.size > KEPT else ""
+        return f"page through it with {parts}{lost}" if parts else "run it again with less output"
 
     async def _emit(self, *, final: bool) -> None:
         while self._pending:
@@ -115,12 +126,13 @@ class Output:
 
     async def _store(self) -> None:
         self._spool.seek(0)
-        count = -(-self.size // PART)
+        count = -(-min(self.size, KEPT) // PART)
         rest = b""
         for n in range(1, count + 1):
             name = self.name if count == 1 else f"{self.name}.{n}"
             data = rest + self._spool.read(PART)
-            end = len(data) if n == count else self._ledger.gate.settled(data)
+            whole = n == count and self.size <= KEPT
+            end = len(data) if whole else self._ledger.gate.settled(data)
             rest = data[end:]
             self._hashes.append(await self._ledger.artifact(name, data[:end], "output"))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentlab.paths import IGNORED, TEMPORARY, Workspace, shown
+from agentlab.paths import DEEPEST, IGNORED, TEMPORARY, Workspace, shown
 
 from .placeholders import untouched
 
@@ -57,6 +57,9 @@ def _walk(
                     continue
                 found[name] = entry_of(seen, recent, fd, entry.name)
                 if not stat.S_ISDIR(seen.st_mode):
+                    continue
+                if name.count("/") >= DEEPEST:
+                    found[name] = Entry("other", stat.S_IMODE(seen.st_mode), mtime=seen.st_mtime_ns, inode=seen.st_ino)
                     continue
                 inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             except OSError:

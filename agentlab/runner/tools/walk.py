@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agentlab.errors import AgentlabError
-from agentlab.paths import TEMPORARY, Workspace, shown
+from agentlab.paths import DEEPEST, TEMPORARY, Workspace, shown
 
 from . import patterns
 from .patterns import Rule, Rules
@@ -67,6 +67,8 @@ class Walk:
                 continue
             try:
                 if is_directory:
+                    if name.count("/") >= DEEPEST:
+                        continue
                     inner = os.open(entry.name, _DIRECTORY, dir_fd=fd)
                 else:
                     seen = entry.stat(follow_symlinks=False)

@@ -10,8 +10,6 @@ from agentlab.errors import BadRequest
 from .events import JSON, AgentSpec
 
 NO_RESUME: Final = {
-    "gemini": "Gemini CLI announces that it loads sessions, and then finds none of them. Spawn it without resume and with a "
-    "task that says what was done, or keep it for follow-ups (keep, `send`)",
     "script": "it has none. Spawn it with the steps that are left",
     "python": "it has none. Spawn it with the code that is left",
     "cli": "nobody knows the sessions of a program in a terminal. Name its own option for that in its command",

@@ -432,7 +432,6 @@ def test_of_a_session_that_nobody_here_has_seen_nothing_is_known(world: World) -
 @pytest.mark.parametrize(
     ("kind", "asked", "said"),
     [
-        ("gemini", {"resume": "s"}, "Spawn it without resume"),
         ("gemini", {"budget": Budget(cost=1.0)}, "Use max_tokens or max_time instead"),
         ("codex", {"budget": Budget(cost=1.0)}, "Use max_tokens or max_time instead"),
         ("cli", {"budget": Budget(cost=1.0)}, "Use max_time instead"),

@@ -27,10 +27,7 @@ def model() -> Iterator[ScriptedModel]:
         yield server
 
 
-RESUMING = [kind for kind in KINDS if kind.values != ("gemini",)]  # which resumes nothing
-
-
-@pytest.mark.parametrize("kind", RESUMING)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_agent_whose_runner_was_killed_in_its_first_turn_goes_on_in_its_session(
     lab: agentlab.Lab, work: Path, tmp_path: Path, model: ScriptedModel, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +46,7 @@ def test_an_agent_whose_runner_was_killed_in_its_first_turn_goes_on_in_its_sessi
     assert "a.txt" in json.dumps(model.turns[-1].body), "it knows what it had done"
 
 
-@pytest.mark.parametrize("kind", RESUMING)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("acts", [True, False])
 def test_a_lost_session_is_begun_anew_only_where_no_tool_had_run(
     lab: agentlab.Lab, home: Path, work: Path, tmp_path: Path, model: ScriptedModel, kind: str, acts: bool

@@ -162,6 +162,7 @@ class AcpDriver:
             return
         if setup.mode:
             await rpc.request("session/set_mode", {"sessionId": self._turns.session, "modeId": setup.mode})
+        self._replaying = False  # Gemini goes on telling behind its answer, before it reads what it is asked next
         if setup.model:
             await self._choose(rpc, setup, opened)
         elif setup.listed and (values := _models(opened)):
@@ -178,10 +179,7 @@ class AcpDriver:
             return await rpc.request("session/resume", ask) or {}
         if able.get("loadSession"):
             self._replaying = True
-            try:
-                return await rpc.request("session/load", ask) or {}
-            finally:
-                self._replaying = False
+            return await rpc.request("session/load", ask) or {}
         raise RpcError("it cannot resume sessions.")
 
     async def _choose(self, rpc: JsonRpc, setup: Setup, opened: Params) -> None:

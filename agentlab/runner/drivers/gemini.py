@@ -13,7 +13,7 @@ from agentlab.core.events import JSON
 from agentlab.runner.mcp.offer import Address
 from agentlab.runner.model_proxy import with_recorded_urls
 
-from . import acp_setup, protected, sharing
+from . import acp_setup, gemini_sessions, protected, sharing
 from .acp import AcpDriver
 from .acp_setup import SERVER, Setup, Transport
 from .acp_wire import Server
@@ -86,6 +86,8 @@ class Recipe:
         (folder / "policies").mkdir(mode=0o700, exist_ok=True)
         acp_setup.write_anew(folder / "policies" / "lab.toml", ALWAYS_ASK if native else "")
         cwd = acp_setup.start_folder(home)
+        sessions = gemini_sessions.conversation(context.shared, spec.resume)
+        gemini_sessions.link(home, cwd, sessions)
         note = acp_setup.away(context.root, native=native) + sharing.instructions(
             PREFIX, spec.instructions, spec.boundary
         )
@@ -103,7 +105,8 @@ class Recipe:
         env = with_recorded_urls(context.models, env, {_BASE_URL: "google"})
         return Setup(
             title="Gemini CLI", name="gemini", argv=(str(cli), "--acp", *model, *options.args), cwd=cwd, env=env,
-            login=LOGIN, told=True, leaves=False, opens=(home, *(user / name for name in _CREDENTIALS)), asks=True,
+            login=LOGIN, told=True, leaves=False,
+            mode="default" if spec.resume else None, opens=(home, sessions, *(user / name for name in _CREDENTIALS)), asks=True,
             stops={"max_tokens": of_reason("context_overflow")}, inputs=Calls() if native else None,
         )  # fmt: skip
 
@@ -142,6 +145,7 @@ def settings(server: Server, tools: list[str], auth: str | None, root: Path, *, 
             "enableAutoUpdate": False,
             "enableAutoUpdateNotification": False,
             "defaultApprovalMode": "default",
+            "sessionRetention": {"enabled": False},
         },
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},

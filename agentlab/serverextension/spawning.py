@@ -26,7 +26,8 @@ LABS = 32  # people who have a connection of their own to the plane; the one who
 class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An agent to be spawned. run: a name or id; an open one is used, else one is opened over `workdir`; none: a run of its own.
 
-    workdir: a folder of the server; a relative one begins where the server's files do. The rest: as for `Run.spawn`.
+    workdir: a folder of the server; a relative one begins where the server's files do. env: references that the server can look
+    up; a value itself would come through the browser. The rest: as for `Run.spawn`.
     """
 
     kind: str
@@ -49,7 +50,13 @@ class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     max_time: float | None = None
     wait_limits: bool = False
     keep: bool = False
+    env: dict[str, str] = {}
     options: dict[str, JSON] = {}
+
+    def __post_init__(self) -> None:
+        for name, given in self.env.items():
+            if not given.startswith(("env:", "file:")):
+                raise ValueError(f"the value of {name} in env must be a reference, env:NAME or file:/path")
 
     @property
     def of_the_agent(self) -> dict[str, JSON]:

@@ -98,6 +98,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"max_cost": 0.5}, "Use max_time instead"),
     ({"max_tokens": 1000}, "Use max_time instead"),
     ({"boundary": "native"}, "it has tools"),
+    ({"env": {"KEY": "hunter2"}}, "the value of KEY in env must be a reference, env:NAME or file:/path"),
+    ({"env": {"KEY": "env:THERE_IS_NONE"}}, "'THERE_IS_NONE' is not set here"),
     ({"kind": "acp", "task": "x", "options": {"command": "my-agent"}}, "Say boundary='native'"),
 ]
 
@@ -120,6 +122,19 @@ async def test_a_spawn_that_makes_no_sense_is_refused_with_what_is_wrong(jupyter
         answer = await jupyter.script.post("agentlab/spawn", json={"kind": "script", "task": STEPS} | wanted)
         assert answer.status_code in (400, 409), answer.text
         assert says in answer.json()["message"]
+        assert "hunter2" not in answer.text
+
+
+async def test_a_form_hands_on_references_to_what_the_server_can_look_up(
+    jupyter: Jupyter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "correct-horse")
+    (tmp_path / "key").write_text("battery-staple\n")
+    env = {"TOKEN": "env:MY_TOKEN", "KEY": f"file:{tmp_path}/key"}
+    code = "import os\nresult = [os.environ['TOKEN'] == 'correct-horse', os.environ['KEY'] == 'battery-staple']"
+    made = await spawned(jupyter, kind="python", task=code, env=env)
+    row = await ended(jupyter, made["agent"])
+    assert (row["output"], row["spec"]["env"]) == ([True, True], env)
 
 
 BAD: list[tuple[str, str, bytes, int, str]] = [

@@ -30,6 +30,8 @@ export interface ISpawn {
   /** Rules that answer its requests. */
   readonly permissions?: readonly string[];
   readonly instructions?: string;
+  /** References to the values of its environment: `env:NAME`, `file:/path`, as the Jupyter server has them. */
+  readonly env?: { readonly [name: string]: string };
   readonly max_tokens?: number;
   /** USD. */
   readonly max_cost?: number;

@@ -29,6 +29,7 @@ export function Advanced(props: IField & { trans: TranslationBundle }): JSX.Elem
         {text('tokens', trans.__('At most, tokens'), trans.__('no limit'), { inputMode: 'numeric' })}
         {text('cost', trans.__('At most, USD'), trans.__('no limit'), { inputMode: 'decimal' })}
         {area('rules', trans.__('Rules, one a line'), "approve tool=run command='pytest*'", 2)}
+        {area('env', trans.__('Environment by reference, one a line'), 'API_TOKEN\nKEY=file:/run/secrets/key', 2)}
         {area('instructions', trans.__('Instructions beside the task'), trans.__('added to its system prompt'), 2)}
       </div>
       {check('keep', trans.__('Stays for follow-ups when the task is done'))}

@@ -19,6 +19,8 @@ export interface IDraft {
   tools: string;
   rules: string;
   instructions: string;
+  /** One a line: NAME, NAME=env:OTHER or NAME=file:/path. */
+  env: string;
   tokens: string;
   cost: string;
   minutes: string;
@@ -29,7 +31,7 @@ export interface IDraft {
 /** A draft in which nothing is written. */
 export const EMPTY: IDraft = {
   kind: '', name: '', task: '', run: '', workdir: '', claims: '', command: '', model: '', boundary: 'tools', priority: 'normal', claimsMode: 'exclusive',
-  tools: '', rules: '', instructions: '', tokens: '', cost: '', minutes: '', keep: false, waitLimits: false
+  tools: '', rules: '', instructions: '', env: '', tokens: '', cost: '', minutes: '', keep: false, waitLimits: false
 };
 
 /** Kinds whose agents are any program, which is named by its command. */
@@ -62,6 +64,7 @@ export function inRun(draft: IDraft, run: string, open: readonly IOpenRun[]): ID
 export function spawnOf(draft: IDraft): ISpawn {
   const [claims, tools] = [draft.claims, draft.tools].map(text => text.split(/[\s,]+/).filter(Boolean)) as [string[], string[]];
   const rules = draft.rules.split('\n').map(rule => rule.trim()).filter(Boolean);
+  const env = referencesOf(draft.env) ?? {};
   const [tokens, cost, minutes] = [draft.tokens, draft.cost, draft.minutes].map(amountOf) as [number, number, number];
   const said = (text: string): string | undefined => text.trim() || undefined;
   const spawn: ISpawn = {
@@ -79,6 +82,7 @@ export function spawnOf(draft: IDraft): ISpawn {
     tools: tools.length ? tools : undefined,
     permissions: rules.length ? rules : undefined,
     instructions: said(draft.instructions),
+    env: Object.keys(env).length ? env : undefined,
     max_tokens: tokens ? Math.round(tokens) : undefined,
     max_cost: cost || undefined,
     max_time: minutes ? minutes * 60 : undefined,
@@ -102,7 +106,17 @@ export function missing(draft: IDraft, trans: TranslationBundle): string {
   if ([draft.tokens, draft.cost, draft.minutes].some(text => !(amountOf(text) >= 0))) {
     return trans.__('A limit is a number above 0, or nothing.');
   }
+  if (!referencesOf(draft.env)) {
+    return trans.__('The environment is given by reference, one a line: NAME, NAME=env:OTHER or NAME=file:/path. A value itself is not taken here.');
+  }
   return draft.workdir.trim() ? '' : trans.__('Name the folder that it works in.');
+}
+
+/** What each variable refers to; null: something is no reference. */
+function referencesOf(text: string): Record<string, string> | null {
+  const lines = text.split('\n').map(line => line.trim()).filter(Boolean);
+  const found = lines.map(line => /^([A-Za-z_]\w*)(?:=(env:[A-Za-z_]\w*|file:\S.*))?$/.exec(line));
+  return found.every(one => one !== null) ? Object.fromEntries(found.map(one => [one[1]!, one[2] ?? `env:${one[1]!}`])) : null;
 }
 
 /** 0: nothing is written; NaN: no amount. */

@@ -379,6 +379,19 @@ test('a spawn is asked for as it was written, and what is refused is said in the
   expect(on.gateway.asked.at(-1)).toEqual({ call: 'POST spawn', body: { kind: 'script', task: '- say: hello', workdir: '/w', name: 'ann', claims: ['file:a', 'dir:b'] } });
 });
 
+test('the environment of an agent is sent as references, and a value itself is kept back', () => {
+  const { trans } = stage().host;
+  const draft = { ...EMPTY, kind: 'script', task: 'go', workdir: '/w', env: 'TOKEN\n\n OTHER=env:MINE \nKEY=file:/run/my key\n' };
+  expect(missing(draft, trans)).toBe('');
+  expect(spawnOf(draft).env).toEqual({ TOKEN: 'env:TOKEN', OTHER: 'env:MINE', KEY: 'file:/run/my key' });
+  expect(spawnOf({ ...draft, env: ' ' })).not.toHaveProperty('env');
+  for (const wrong of ['TOKEN=hunter2', 'TOKEN=', 'KEY=file:', '1X', 'A B', 'env:TOKEN', 'TOKEN\nKEY=literal']) {
+    const said = missing({ ...draft, env: wrong }, trans);
+    expect(said).toContain('by reference');
+    expect(said).not.toContain('hunter2');
+  }
+});
+
 test('a program is an agent by its command, and what it may use and spend is sent as it was written', async () => {
   const draft = { ...ofKind(EMPTY, 'cli'), task: 'go', workdir: '/w' };
   expect(missing(draft, stage().host.trans)).toContain('Name the program');

@@ -3,7 +3,7 @@
 `choose` does what the settings say; `probe_bubblewrap` and `probe_landlock` try one for real.
 """
 
-from .base import Door, Opened, Sandbox, variables
+from .base import Door, Needs, Opened, Sandbox, variables
 from .bubblewrap import Bubblewrap
 from .bubblewrap import probe as probe_bubblewrap
 from .ladder import choose
@@ -16,6 +16,7 @@ __all__ = [
     "Bubblewrap",
     "Door",
     "Landlock",
+    "Needs",
     "Opened",
     "Sandbox",
     "choose",

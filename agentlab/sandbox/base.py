@@ -39,6 +39,20 @@ class Door:
     port: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a program needs that is no command of an agent: the agent's own, or one of ours. opened: may be written, shown: may be
+    read, both also in what is hidden. seen: what it finds below /tmp."""
+
+    opened: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
+    seen: tuple[Path, ...] = ()
+    door: Door | None = None
+
+
+NO_NEEDS = Needs()
+
+
 class Sandbox(Protocol):
     """Something that commands of one agent are executed in. It shows what can be read but for what is hidden, and opens
     what it is told to."""
@@ -62,16 +76,8 @@ class Sandbox(Protocol):
     def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
         """The same for an agent with this folder for temporary files, which need not be there yet, and environment."""
 
-    def around(
-        self,
-        *,
-        opened: Iterable[Path] = (),
-        shown: Iterable[Path] = (),
-        seen: Iterable[Path] = (),
-        door: Door | None = None,
-    ) -> Self:
-        """The same for an agent's own program, which needs more than commands do. opened: may be written, shown: may be read,
-        both also in what is hidden. seen: what it finds below /tmp. Raises Unavailable: it cannot have such a door."""
+    def around(self, needs: Needs) -> Self:
+        """The same for a program with such needs. Raises Unavailable: it cannot have such a door."""
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         """What to execute instead of `command`. opened: outer ones first."""

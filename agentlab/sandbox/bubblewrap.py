@@ -20,7 +20,7 @@ from agentlab.errors import Unavailable
 from agentlab.paths import program_outside
 
 from . import door_exec
-from .base import Door, Opened, caches, devices, kept_caches
+from .base import NO_NEEDS, Door, Needs, Opened, caches, devices, kept_caches
 
 _PATIENCE = 60.0  # s for the trial
 _TMP = Path("/tmp")  # noqa: S108 - the command's own
@@ -33,8 +33,8 @@ _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_
 @dataclass(frozen=True, kw_only=True)
 class Bubblewrap:
     """program: bwrap. hidden: folders whose content no command may see; private: likewise, where they are there. scratch: what it finds as /tmp; None: something
-    empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written. inside, shown: what may
-    be written, and read, wherever it lies. door: where there is no network."""
+    empty. seen: what stays visible though it lies below /tmp. extra: folders that may always be written. needs: of the
+    agent's own program, where that is executed in it."""
 
     program: str
     hidden: tuple[Path, ...] = ()
@@ -42,9 +42,7 @@ class Bubblewrap:
     scratch: Path | None = None
     seen: tuple[Path, ...] = ()
     extra: tuple[Path, ...] = ()
-    inside: tuple[Path, ...] = ()
-    shown: tuple[Path, ...] = ()
-    door: Door | None = None
+    needs: Needs = NO_NEEDS
     network: bool = True
     name: str = "bubblewrap"
     seals: bool = True
@@ -54,16 +52,8 @@ class Bubblewrap:
     def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
         return replace(self, scratch=scratch, seen=needed(env))
 
-    def around(
-        self,
-        *,
-        opened: Iterable[Path] = (),
-        shown: Iterable[Path] = (),
-        seen: Iterable[Path] = (),
-        door: Door | None = None,
-    ) -> Self:
-        seen = tuple(sorted({*self.seen, *(path for path in seen if below_tmp(path))}))
-        return replace(self, inside=tuple(opened), shown=tuple(shown), seen=seen, door=door)
+    def around(self, needs: Needs) -> Self:
+        return replace(self, needs=needs, seen=tuple(sorted({*self.seen, *filter(below_tmp, needs.seen)})))
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         words = [self.program, "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc"]
@@ -90,9 +80,9 @@ class Bubblewrap:
                 words += ["--ro-bind-try", str(sealed), str(sealed)]
         for hidden in self._all_hidden():
             words += ["--tmpfs", str(hidden)]
-        for path in self.shown:
+        for path in self.needs.shown:
             words += ["--ro-bind", str(path), str(path)]
-        for path in self.inside:
+        for path in self.needs.opened:
             words += ["--bind", str(path), str(path)]
         if not self.network:
             words.append("--unshare-net")
@@ -100,7 +90,7 @@ class Bubblewrap:
             words += ["--cap-drop", "ALL"]
             for capability in _CAPABILITIES:
                 words += ["--cap-add", f"CAP_{capability}"]
-        return (*words, "--", *(through(self.door) if self.door else ()), *command)
+        return (*words, "--", *(through(self.needs.door) if self.needs.door else ()), *command)
 
     def handed(self, argv: tuple[str, ...], fd: int) -> tuple[str, ...]:
         return (argv[0], "--args", str(fd), *argv[1:])

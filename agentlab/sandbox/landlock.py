@@ -19,7 +19,7 @@ from typing import Self
 from agentlab.errors import Unavailable
 
 from . import landlock_exec as launcher
-from .base import Door, Opened, caches, devices, kept_caches
+from .base import NO_NEEDS, Needs, Opened, caches, devices, kept_caches
 
 _PATIENCE = 60.0  # s for the trial
 _OPEN_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts"))
@@ -49,15 +49,14 @@ sys.exit("; ".join(wrong) or 0)
 @dataclass(frozen=True, kw_only=True)
 class Landlock:
     """hidden: folders of which no command may read or write the content of a file; private: likewise, where they are there. scratch: its folder for temporary files;
-    None: it has none. extra: folders that may always be written, as far as they are not in the workspace. inside, shown: what
-    may be written, and read, wherever it lies."""
+    None: it has none. extra: folders that may always be written, as far as they are not in the workspace. needs: of the
+    agent's own program, where that is executed in it."""
 
     hidden: tuple[Path, ...] = ()
     private: tuple[Path, ...] = ()
     scratch: Path | None = None
     extra: tuple[Path, ...] = ()
-    inside: tuple[Path, ...] = ()
-    shown: tuple[Path, ...] = ()
+    needs: Needs = NO_NEEDS
     network: bool = True
     name: str = "landlock"
     seals: bool = False
@@ -67,19 +66,12 @@ class Landlock:
     def placed(self, scratch: Path, env: Mapping[str, str]) -> Self:
         return replace(self, scratch=scratch)
 
-    def around(
-        self,
-        *,
-        opened: Iterable[Path] = (),
-        shown: Iterable[Path] = (),
-        seen: Iterable[Path] = (),
-        door: Door | None = None,
-    ) -> Self:
-        if door is not None:
+    def around(self, needs: Needs) -> Self:
+        if needs.door is not None:
             raise Unavailable(
                 "Landlock knows ports, not hosts: who may reach the model through it could reach any machine. Install bubblewrap."
             )
-        return replace(self, inside=tuple(opened), shown=tuple(shown))
+        return replace(self, needs=needs)
 
     def argv(self, root: Path, opened: Iterable[Opened], command: tuple[str, ...]) -> tuple[str, ...]:
         words = [*_LAUNCHER]
@@ -96,9 +88,9 @@ class Landlock:
             words += ["open", str(scratch)]
             for path in kept_caches():
                 words += ["link", str(scratch / ".cache" / path.name), "to", str(path)]
-        for path in self.shown:
+        for path in self.needs.shown:
             words += ["show", str(path.resolve())]
-        for path in self.inside:
+        for path in self.needs.opened:
             words += ["open", str(path.resolve())]
         for one in opened:
             if not one.modes:

@@ -21,11 +21,11 @@ from agentlab import processes
 from agentlab.config import Network
 from agentlab.core.events import AgentSpec, ModelExchange
 from agentlab.errors import AgentFailed, Unavailable
-from agentlab.runner.drivers import acp_setup
 from agentlab.runner.drivers.acp import AcpDriver
 from agentlab.runner.drivers.base import Context
+from agentlab.runner.drivers.start import write_anew
 from agentlab.runner.model_proxy import ModelProxy
-from agentlab.sandbox import Bubblewrap, Door, Landlock, Sandbox, probe_bubblewrap, probe_landlock
+from agentlab.sandbox import Bubblewrap, Door, Landlock, Needs, Sandbox, probe_bubblewrap, probe_landlock
 from agentlab.testing import fake_acp
 
 pytest.importorskip("acp")
@@ -210,7 +210,7 @@ def test_nobody_stays_at_the_door_when_the_program_has_ended(tmp_path: Path) -> 
     """The end of its output comes when the last process of the namespace has gone."""
     made("bubblewrap", tmp_path, "model")
     door = Door(place=tmp_path / "model.sock", port=4711)
-    box = Bubblewrap(program=probe_bubblewrap(), network=False).around(shown=[tmp_path], door=door)
+    box = Bubblewrap(program=probe_bubblewrap(), network=False).around(Needs(shown=(tmp_path,), door=door))
     code = "import socket; socket.create_connection(('127.0.0.1', 4711), 60); print('found')"
     ended = subprocess.run(
         box.argv(tmp_path, (), (sys.executable, "-I", "-c", code)),
@@ -296,5 +296,5 @@ def test_a_link_that_a_program_put_in_the_way_is_not_followed(tmp_path: Path) ->
     target = tmp_path / "precious"
     target.write_text("kept")
     (tmp_path / "settings.json").symlink_to(target)
-    acp_setup.write_anew(tmp_path / "settings.json", "ours")
+    write_anew(tmp_path / "settings.json", "ours")
     assert (target.read_text(), (tmp_path / "settings.json").read_text()) == ("kept", "ours")

@@ -24,6 +24,7 @@ from . import protected
 from .acp_wire import Server, Tool
 from .base import Context
 from .failures import Failure
+from .start import Start
 
 SERVER = "lab"
 
@@ -44,35 +45,26 @@ class Inputs(Protocol):
         """The arguments of a call that it tells of, or asks for. None: they are not known for sure."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What to start, and how to open its session.
+@dataclass(frozen=True, kw_only=True)
+class Setup(Start):
+    """How its session is opened, too.
 
-    title: how people call it. name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
+    name: of the program in `runtimes.detect`, whose minimum counts. login: how one logs in.
     told: whether our MCP server stands in the agent's own configuration; else it is handed over with the session.
     mode: of the session, to be set. model: to be set over the protocol, where the program was not told it already. listed: one that it
     was told, and without a word goes on with another where it does not know it.
-    leaves: whether it ends when its input is closed. opens: what it has to write beside the workspace. reads: what it has
-    to read of agentlab's home. asks: it can do nothing without a model beyond this machine. own: variables that go before those
-    of its sandbox. stops: what a reason to stop means of this one, where that is not what the protocol says. inputs: whence the
-    arguments of its calls are known, where it does not tell them.
+    leaves: whether it ends when its input is closed. stops: what a reason to stop means of this one, where that is not what the
+    protocol says. inputs: whence the arguments of its calls are known, where it does not tell them.
     """
 
-    title: str
     name: str
-    argv: tuple[str, ...]
     cwd: Path
     login: str
-    env: dict[str, str] = field(default_factory=dict, repr=False)
     told: bool = False
     mode: str | None = None
     model: str | None = None
     listed: str | None = None
     leaves: bool = True
-    opens: tuple[Path, ...] = ()
-    reads: tuple[Path, ...] = ()
-    asks: bool = False
-    own: Mapping[str, str] = field(default_factory=dict)
     stops: Mapping[str, Failure] = field(default_factory=dict)
     inputs: Inputs | None = None
 
@@ -174,12 +166,6 @@ def away(root: Path, *, native: bool) -> str:
     """What an agent that starts in such a folder is told first."""
     own = " Your own tools start in another folder: give them absolute paths, and commands this one as theirs."
     return f"The workspace is {root}.{own if native else ''}\n\n"
-
-
-def write_anew(path: Path, text: str) -> None:
-    """A program that keeps its own tools may have put a link there, by which we would write what it cannot."""
-    path.unlink(missing_ok=True)
-    path.write_text(text)
 
 
 def link_logins(user: Path, private: Path, names: Iterable[str]) -> None:

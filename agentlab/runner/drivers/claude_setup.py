@@ -18,10 +18,10 @@ from agentlab.errors import BadRequest, Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import protected, sharing
-from .acp_setup import Setup, write_anew
 from .base import Context
 from .boxed import boxed
 from .program import remember, remembered
+from .start import Start, write_anew
 
 MINIMUM = (2, 0)
 """The oldest Claude Code that speaks the control protocol as we use it."""
@@ -137,16 +137,7 @@ def confined(context: Context, cli: Path, env: dict[str, str]) -> tuple[Path, di
     opens = (Path(chosen),) if chosen else (home / ".claude", home / ".claude.json")
     opens[0].mkdir(mode=0o700, parents=True, exist_ok=True)
     asks = "ANTHROPIC_BASE_URL" not in env or context.models is None
-    wanted = Setup(
-        title="Claude Code",
-        name="claude",
-        argv=(str(cli),),
-        cwd=context.root,
-        env=env,
-        login=LOGIN,
-        opens=opens,
-        asks=asks,
-    )
+    wanted = Start(title="Claude Code", argv=(str(cli),), env=env, opens=opens, asks=asks)
     start = boxed(context, context.sandbox, wanted)
     program = context.private / "claude"  # the SDK starts a program, and gives it arguments of its own
     write_anew(program, f'#!/bin/sh\nexec {shlex.join(start.argv)} "$@"\n')

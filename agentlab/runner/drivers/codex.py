@@ -17,7 +17,6 @@ from agentlab.runner.governor import LIMITED
 
 from . import codex_setup as setup
 from . import sharing
-from .acp_setup import Setup, write_anew
 from .answers import as_text
 from .base import Context, Turn
 from .boxed import boxed
@@ -26,6 +25,7 @@ from .codex_native import ACTS, Native
 from .failures import Failure, classify, of_death, of_reason
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import MARK, Program, check_version, find
+from .start import Start, write_anew
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
 
@@ -90,8 +90,8 @@ class CodexDriver:
         )
         env = context.models.environment(env) if context.models else env
         write_anew(home / "config.toml", config)
-        start = Setup(
-            title="Codex", name="codex", argv=(str(cli), "app-server"), cwd=context.root, env=env, login=setup.LOGIN,
+        start = Start(
+            title="Codex", argv=(str(cli), "app-server"), env=env,
             opens=(home, context.shared / "sessions", user / "auth.json"), asks=True,
             reads=(pattern,) if pattern else (),
         )  # fmt: skip

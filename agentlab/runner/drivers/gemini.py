@@ -21,6 +21,7 @@ from .base import Context
 from .failures import of_reason
 from .gemini_calls import Calls
 from .program import find
+from .start import write_anew
 
 LOGIN: Final = "log in once with `gemini`, or hand a key to this agent with --env GEMINI_API_KEY=env:GEMINI_API_KEY"
 PREFIX: Final = f"mcp_{SERVER}_"
@@ -80,18 +81,16 @@ class Recipe:
         acp_setup.link_logins(user, folder, _CREDENTIALS)
         tools = [tool.name for tool in context.tools.catalogue()]
         auth = auth_type(context.env, user)
-        acp_setup.write_anew(
-            folder / "settings.json", json.dumps(settings(server, tools, auth, context.root, native=native))
-        )
+        write_anew(folder / "settings.json", json.dumps(settings(server, tools, auth, context.root, native=native)))
         (folder / "policies").mkdir(mode=0o700, exist_ok=True)
-        acp_setup.write_anew(folder / "policies" / "lab.toml", ALWAYS_ASK if native else "")
+        write_anew(folder / "policies" / "lab.toml", ALWAYS_ASK if native else "")
         cwd = acp_setup.start_folder(home)
         sessions = gemini_sessions.conversation(context.shared, spec.resume)
         gemini_sessions.link(home, cwd, sessions)
         note = acp_setup.away(context.root, native=native) + sharing.instructions(
             PREFIX, spec.instructions, spec.boundary
         )
-        acp_setup.write_anew(cwd / "GEMINI.md", note)
+        write_anew(cwd / "GEMINI.md", note)
         model = ("-m", spec.model) if spec.model else ()
         env = {
             **context.env,

@@ -27,6 +27,7 @@ from .acp_setup import SERVER, Setup, Transport
 from .acp_wire import Server
 from .base import Context
 from .program import find
+from .start import write_anew
 
 LOGIN: Final = "log in once with `opencode auth login`, or hand it the key of its provider with --env"
 PREFIX: Final = f"{SERVER}_"
@@ -72,7 +73,7 @@ class Recipe:
         told = acp_setup.away(context.root, native=native) + sharing.instructions(
             PREFIX, spec.instructions, spec.boundary
         )
-        acp_setup.write_anew(notes, told)
+        write_anew(notes, told)
         project = [str(path) for path in (context.root / "AGENTS.md",) if path.is_file()]
         chosen = config(
             server, [str(notes), *project], spec.model, options.provider, native=context.root if native else None

@@ -14,7 +14,7 @@ from agentlab.errors import BadRequest, NotFound, StaleToken
 from agentlab.paths import Workspace
 from agentlab.processes import AGENT_VARIABLE
 from agentlab.runner.gate import Gate
-from agentlab.sandbox import Sandbox
+from agentlab.sandbox import Needs, Sandbox
 
 from . import confined, policy
 from .background import Background, Job
@@ -157,7 +157,7 @@ class Runs:
         """A program of ours that only reads, in the agent's sandbox, in which nothing is open to it; and its environment there."""
         if self._sandbox is None:
             return argv, {}
-        box, root = self._sandbox.around(seen=[Path(__file__).parent]), self._workspace.root
+        box, root = self._sandbox.around(Needs(seen=(Path(__file__).parent,))), self._workspace.root
         self._children.scratch()
         return box.argv(root, (), tuple(argv)), box.environment(root, (), self._children.env)
 

@@ -160,7 +160,8 @@ def status(turn: Turn, c: Status) -> AnyReply:
     told = agent.status == "stopping" or (agent.status == "paused" and c.status != "stopping")
     waits = agent.status == "blocked" and c.status == "running" and turn.state.asked_by(agent.agent)
     status, reason = (agent.status, agent.reason) if told or waits else (c.status, c.reason)
-    if status != agent.status or (c.vendor_session and c.vendor_session != agent.vendor_session):
+    anew = status == "idle" and reason != agent.reason  # what was said of its last turn is so no more
+    if status != agent.status or anew or (c.vendor_session and c.vendor_session != agent.vendor_session):
         move(turn, agent, status, reason=reason, vendor_session=c.vendor_session)
     return Done()
 

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from agentlab import kinds
-from agentlab.core.commands import Earlier
+from agentlab.core.commands import Earlier, Mail
 from agentlab.core.events import GO_ON, JSON, AnyBody, Error, Guard, Message, StateSet
 from agentlab.errors import AgentlabError, resets_text
 
@@ -30,6 +31,8 @@ NO_OUTPUT = (
 )
 
 NOTICE = 30.0  # s between looks at an agent that is quiet: a person may have been asked meanwhile
+
+LOOK = 60.0  # s between looks whether a limit has reset: clocks are set, and machines sleep
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +75,22 @@ class Conversation:
             if mail is None and not keep:
                 break
             if mail is None:
-                self._tell("idle", _said(turn))
-                mail = await self._inbox.wait()
+                mail = await self._sent(turn)
                 self._tell("running", "")
             self._gate.record(StateSet(store="inbox", key=str(mail.seq), after="taken"))
             turn = await self._begun(mail.text)
         return turn
+
+    async def _sent(self, turn: Turn) -> Mail:
+        """Its next follow-up. Until then it is told how its turn failed; and when a limit resets, for as long as that is to come."""
+        if _ahead(turn) > 0:
+            self._tell("idle", _said(turn))
+            while (ahead := _ahead(turn)) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(ahead, LOOK)):
+                        return await self._inbox.wait()
+        self._tell("idle", turn.error)
+        return await self._inbox.wait()
 
     # --- what it is told meanwhile -----------------------------------------------------------------------------
 
@@ -288,6 +301,11 @@ class Conversation:
         if said != self._stalled:
             self._stalled = said
             self._gate.record(Guard(rule="stall", detail=said or "it goes on"), status="warned" if said else "over")
+
+
+def _ahead(turn: Turn) -> float:
+    """s until the limit resets that it ran into; nothing to wait for where that is not above 0."""
+    return (turn.resets or 0.0) - time.time()
 
 
 def _said(turn: Turn) -> str:

@@ -201,6 +201,16 @@ def test_an_agent_that_is_being_stopped_stays_so_until_its_end(world: World) -> 
     assert world.state.agents[a].vendor_session == "v", "the session it can be resumed by is kept all the same"
 
 
+def test_what_is_said_of_an_idle_agent_may_change_and_is_told_once(world: World) -> None:
+    a = world.agent("a")
+    for reason in ("its limit resets soon", "too many requests", "too many requests"):
+        world.do(c.Status(agent=a, status="idle", reason=reason))
+        assert (world.state.agents[a].status, world.state.agents[a].reason) == ("idle", reason)
+    before = len(world.log)
+    world.do(c.Status(agent=a, status="idle", reason="too many requests"))
+    assert len(world.log) == before
+
+
 def test_an_agent_that_ended_says_how_to_go_on(world: World) -> None:
     a = world.agent("a")
     world.do(c.Status(agent=a, status="idle", vendor_session="v7"))

@@ -178,6 +178,38 @@ async def test_an_agent_that_ended_by_a_limit_says_when_that_resets(plane: FakeP
     assert detail(row).startswith("Its limit resets at 1970-01-01 00:00:01Z. too many")
 
 
+async def test_a_kept_agent_says_when_its_limit_resets_until_it_has(
+    plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = [3600.0]
+    monkeypatch.setattr(conversation, "_ahead", lambda turn: ahead[0] if turn.resets else 0.0)
+    monkeypatch.setattr(conversation, "LOOK", 0.01)
+    going = run("limited 1", keep=True)
+    row = plane.state.agents.get
+    await until(lambda: plane.status("r1/a") == "idle", 60)
+    assert row("r1/a").reason == "Its limit resets at 1970-01-01 00:00:01Z. too many"
+    ahead[0] = 0.0
+    await until(lambda: row("r1/a").reason == "too many", 60)
+    assert plane.status("r1/a") == "idle"
+    plane.say("r1/a", "send", "limited 1", seq=1)
+    await until(lambda: (plane.status("r1/a"), row("r1/a").reason, Spender.tries) == ("idle", "", 2), 60)
+    plane.say("r1/a", "stop", "enough")
+    await going
+
+
+async def test_a_kept_agent_that_is_sent_something_before_its_limit_resets_takes_it_up(
+    plane: FakePlane, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "_ahead", lambda turn: 3600.0 if turn.resets else 0.0)
+    going = run("limited 1", keep=True)
+    await until(lambda: plane.status("r1/a") == "idle", 60)
+    plane.say("r1/a", "send", "limited 1", seq=1)
+    await until(lambda: (plane.status("r1/a"), Spender.tries) == ("idle", 2), 60)
+    assert plane.state.agents["r1/a"].reason == ""
+    plane.say("r1/a", "stop", "enough")
+    await going
+
+
 def earlier(plane: FakePlane, *bodies: AnyBody, task: str = "rejected") -> None:
     """An agent `b` has ended in the session `gone`, in which this was reported of it."""
     plane.hire("b", "tiny", task=task)

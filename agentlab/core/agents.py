@@ -75,7 +75,7 @@ def spawn(turn: Turn, c: Spawn) -> AnyReply:
         )
     if not 0 < spec.ttl < math.inf:
         raise BadRequest(f"ttl={spec.ttl}: a lease lasts more than 0 seconds, and ends.")
-    spec = msgspec.structs.replace(spec, claims=tuple(names.canonical(unit) for unit in spec.claims))
+    spec = msgspec.structs.replace(spec, claims=tuple(names.asked(unit) for unit in spec.claims))
     name = spec.name or _free_name(turn, c.run_id, spec.kind)
     if not _NAME.fullmatch(name):
         raise BadRequest(f"{name!r} is no agent name: letters, digits, '_', '.', '-', at most 64 of them.")

@@ -50,7 +50,7 @@ class State:
         if found is None:
             if len(self._spelled) >= PLACES:
                 self._spelled.clear()
-            found = self._spelled[units] = tuple(dict.fromkeys([names.canonical(unit) for unit in units]))
+            found = self._spelled[units] = tuple(dict.fromkeys([names.asked(unit) for unit in units]))
         return found
 
     def place(self, run_id: str, units: tuple[str, ...], mode: Mode) -> tuple[tuple[Chain, ...], Nodes]:

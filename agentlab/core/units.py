@@ -16,6 +16,8 @@ WORKSPACE_KINDS = frozenset({"proc"})  # one per workspace: two projects may bui
 HOST_KINDS = frozenset({"port", "gpu"})  # one per machine
 KINDS = PATH_KINDS | WORKSPACE_KINDS | HOST_KINDS
 
+LONGEST = 4096 + len("notebook:")  # characters; Linux has no longer paths
+
 Chain = tuple[str, ...]
 """The nodes from the root of a hierarchy down to one unit. Locks are taken on the last, intentions above it."""
 
@@ -40,6 +42,13 @@ def canonical(unit: str) -> str:
     if kind in HOST_KINDS and not (name.isascii() and name.isdigit() and len(name) <= 6):
         raise BadRequest(f"{unit!r}: a {kind} is named by its number, for example '{kind}:0'.")
     return f"{kind}:{int(name) if kind in HOST_KINDS else name}"
+
+
+def asked(unit: str) -> str:
+    """`canonical`, of a unit that somebody wants: it is shown to all who look. Raises BadRequest: it is longer than any path."""
+    if len(unit) > LONGEST:
+        raise BadRequest(f"{unit[:80]!r}... has {len(unit)} characters; a work unit has {LONGEST} at most.")
+    return canonical(unit)
 
 
 def _relative(path: str, unit: str) -> str:

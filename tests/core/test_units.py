@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.core.units import KINDS, PATH_KINDS, canonical, chain, covers, kind_of, path_of
+from agentlab.core.units import KINDS, PATH_KINDS, asked, canonical, chain, covers, kind_of, path_of
 from agentlab.errors import BadRequest, OutsideWorkspace
 
 parts = st.sampled_from(["a", "b", "src", "src2", "café", "cafe\u0301", "x.py", "...", "a b", " x"])
@@ -170,3 +170,10 @@ def test_kinds_and_paths_are_read_off_the_name() -> None:
     assert path_of("dir:src") == "src"
     assert path_of("proc:test") is None
     assert {"file", "dir", "proc", "port", "gpu", "notebook"} == KINDS
+
+
+def test_a_unit_that_is_longer_than_any_path_is_not_given() -> None:
+    for unit in ("proc:" + "x" * 5000, "file:" + "a/" * 5000):
+        with pytest.raises(BadRequest, match="characters"):
+            asked(unit)
+    assert asked("proc:" + "x" * 4000) == "proc:" + "x" * 4000

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import stat
 from hashlib import sha256
 
 import pytest
@@ -678,3 +679,12 @@ async def test_a_difference_is_shown_where_there_is_one_to_show(tool_lab):
     assert gone.splitlines()[1] == "+++ /dev/null" and gone.splitlines()[-1] == "-last words"
     assert rest == [None, None, None]
     assert not (tool_lab.root / "new").exists()
+
+
+async def test_a_program_that_runs_as_its_owner_does_not_do_so_with_other_content(tool_lab):
+    a, _ = tool_lab.agent("a")
+    (a.root / "tool").write_text("old")
+    (a.root / "tool").chmod(0o4755)
+    await a.read("tool")
+    await a.write("tool", "new")
+    assert stat.S_IMODE((a.root / "tool").stat().st_mode) == 0o755

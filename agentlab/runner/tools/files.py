@@ -320,7 +320,9 @@ class Files:
             return None
         with os.fdopen(fd, "rb") as file:
             found = os.fstat(fd)
-            mode = stat.S_IMODE(found.st_mode)
+            mode = stat.S_IMODE(found.st_mode) & ~(
+                stat.S_ISUID | stat.S_ISGID
+            )  # not for other content, as with any write
             if found.st_size > self._ledger.blob_limit:
                 hash = await asyncio.to_thread(hash_of, file.fileno())
                 return Now(hash, found.st_size, mode, None)

@@ -154,6 +154,7 @@ def build() -> Table:
     from agentlab.faces.verbs import VERBS
 
     table = table_for("agentlab", VERBS, json_option, help=HELP)
+    table.aliases = {"plane": "daemon"}  # what everything else calls it
     table.add_command(table_for("daemon", list(daemon.commands.values()), json_option, help=daemon.help or ""))
     table.params += [
         click.Option(["--home"], help="Where everything is kept. Default: $AGENTLAB_HOME, or your data folder."),

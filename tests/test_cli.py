@@ -84,6 +84,10 @@ def test_a_failed_agent_is_exit_code_1(agentlab) -> None:
     assert waited.code == 1 and waited.json[0]["status"] == "failed"
 
 
+def test_the_daemon_is_also_called_what_everything_else_calls_it(agentlab) -> None:
+    assert agentlab("plane", "status").out == agentlab("daemon", "status").out != ""
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -38,6 +38,12 @@ class Face(Protocol):
 
 class Table(click.Group):
     """The verbs of a face. Mistakes are BadRequest with what there is; help is a value, not a print."""
+
+    aliases: Mapping[str, str] = {}
+    """Other names of commands, which no list has."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the table: what is used most comes first

@@ -206,6 +206,21 @@ class TestNativeCodex(Answering, InSandbox, TestCodex):
         assert "4711" in bench.said(1)
         assert [e.name for e in bench.gate.entries if isinstance(e.body, ToolCall)] == ["run"]
 
+    @pytest.mark.parametrize("text", ["find . -name old.txt -delete", "rg --pre ./try.sh one ."])
+    async def test_a_command_that_codex_takes_for_a_look_is_asked_about_where_it_could_act(
+        self, bench: DriverBench, text: str
+    ) -> None:
+        (bench.root / "old.txt").write_text("one\n")
+        (bench.root / "try.sh").write_text("#!/bin/sh\nrm -f old.txt\n")
+        (bench.root / "try.sh").chmod(0o755)
+        driver = await bench.started()
+        turn = asyncio.create_task(driver.prompt(do(command(text), {"say": "tried"})))
+        await self.answered(bench, NO)
+        assert (await turn).output == "tried"
+        assert [asked.input["command"] for asked in bench.plane.asked] == [f'/bin/bash -lc "{text}"'.replace('"', "'")]
+        assert (bench.root / "old.txt").exists()
+        assert bench.gate.of(FileWrite) == [] and bench.gate.of(Guard) == []
+
     async def test_another_command_asks_and_what_it_wrote_is_recorded(self, bench: DriverBench) -> None:
         driver = await bench.started()
         turn = asyncio.create_task(

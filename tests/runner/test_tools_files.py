@@ -443,6 +443,11 @@ async def test_a_call_that_makes_no_sense_says_what_there_is(tool_lab, tool, arg
         await a.call(tool, args)
 
 
+async def test_a_tool_that_there_is_not_is_refused_with_those_there_are(tool_lab):
+    with pytest.raises(errors.BadRequest, match=r"no tool 'raed', 'rn'\. There are: read, .*run"):
+        tool_lab.agent("a", tools=("raed", "write", "rn"))
+
+
 async def test_the_catalogue_is_limited_to_the_tools_of_the_spec(tool_lab):
     a, _ = tool_lab.agent("a", tools=("read", "list"))
     assert [tool.name for tool in a.catalogue()] == ["read", "list"]

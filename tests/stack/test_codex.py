@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ def test_codex_waits_for_a_script_and_both_changes_are_there(
     assert run.usage()["tok_out"].sum() == result.usage["out"]
     assert set(of_home(home)) <= {plane_pid(home)}, "the program is gone"
     assert [path for path in home.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_refusal_names_the_address_of_the_model_and_not_the_one_at_our_recorder(
+    lab: agentlab.Lab, work: Path, codex: dict[str, Any], model: ScriptedModel
+) -> None:
+    agent = lab.spawn("codex", do({"error": 404, "say": "no such model"}), workdir=work, **codex)
+    error = agent.wait(120).error
+    assert "no such model" in error and "/responses" in error
+    assert not re.search(r"127\.0\.0\.1:\d+/[\w-]{20,}", error), "what it was told of the recorder is nobody else's"
 
 
 def test_a_later_agent_resumes_a_session_of_an_earlier_one(

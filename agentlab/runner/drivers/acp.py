@@ -22,7 +22,7 @@ from .acp_setup import SERVER, AnyAgent, Recipe, Setup
 from .base import Context, Turn
 from .boxed import boxed, kept_out
 from .call_ids import CallIds
-from .failures import Failure, classify, of_death
+from .failures import Failure, classify, of_death, of_start
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import MARK, Program, check_version
 from .tree import Tree
@@ -213,7 +213,7 @@ class AcpDriver:
             failure = Failure("timeout", "Try again; its last lines may say what it waits for.")
         elif died:
             said = f"{setup.title} ended with exit code {code} before a session was open."
-            failure = of_death(lines, login=setup.login)
+            failure = of_start(lines, login=setup.login)
             if (
                 self._native
                 and self._context.sandbox is not None

@@ -27,7 +27,7 @@ from agentlab.runner.tools import Command, Ended
 
 from .acp_setup import executable
 from .base import Context, Turn
-from .failures import classify, of_death
+from .failures import classify, of_death, of_start
 from .turns import text_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class CliDriver:
         if await self._until_quiet(self._options.start) is None:
             shown, code = self._screen.tail, self._code()
             await self.close(now=True)
-            failure = classify(shown) if code is None else of_death("")
+            failure = classify(shown) if code is None else of_start("")
             said = (
                 f"{argv[0]} was not ready for a prompt within {self._options.start:g} s."
                 if code is None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentlab.core.events import JSON, Guard, Mode, ToolCall, ToolResult
+from agentlab.core.looks import only_looks
 from agentlab.errors import AgentlabError, BadRequest, Refused
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Outcome
@@ -28,7 +29,7 @@ ACTS = frozenset({"fileChange", "commandExecution"})
 """Items by which Codex acts, where it may."""
 
 _READS = frozenset({"read", "listFiles", "search"})
-"""Commands that Codex itself knows to be only looks. Its sandbox holds them to it."""
+"""Commands that Codex itself takes for looks."""
 
 _RUN = "proc:run"  # what a command holds, shared, that no pattern is about
 _STATUS = {"completed": "ok", "declined": "denied", "failed": "error"}
@@ -168,8 +169,9 @@ def _tell_outcome(outcome: Outcome, item: Item | None) -> None:
 
 
 def _only_looks(item: Item) -> bool:
+    """What Codex says of a command is for people to read: `find . -delete` lists files, for it."""
     actions = item.get("commandActions") or ()
-    return bool(actions) and all(action.get("type") in _READS for action in actions)
+    return bool(actions) and all(action.get("type") in _READS for action in actions) and only_looks(item)
 
 
 def _paths(item: Item) -> list[str]:

@@ -125,6 +125,10 @@ those of a command of its agent, or of any library: "quota" and "connection refu
 _DYING = tuple((reason, re.compile(words, re.IGNORECASE)) for reason, words in _LAST_WORDS)
 
 
+_ENDED = "The agent's program is gone. Its last lines, in its logs, may say why; resume goes on from there."
+_UNBEGUN = "Its last lines, in its logs, may say why. Does it run by itself in a terminal?"
+
+
 def of_reason(reason: str, login: str = "log in again") -> Failure:
     """A failure whose class the vendor names itself."""
     for row in _TABLE:
@@ -152,4 +156,10 @@ def of_death(last_lines: str, *, status: int | None = None, login: str = "log in
     for reason, words in _DYING:
         if words.search(last_lines):
             return of_reason(reason, login)
-    return Failure("process", "The agent's program is gone. Its last lines may say why; resume goes on from there.")
+    return Failure("process", _ENDED)
+
+
+def of_start(last_lines: str, *, login: str = "log in again") -> Failure:
+    """The same of a program that ended before it had begun: there is nothing to go on from."""
+    failure = of_death(last_lines, login=login)
+    return Failure("process", _UNBEGUN) if failure.reason == "process" else failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -257,6 +257,12 @@ class ToolSpec(Struct, frozen=True):
     destructive: bool = False
     idempotent: bool = False
     open_world: bool = False
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises BadRequest: an agent is to have tools that there are not, and would go without."""
+    if unknown := [name for name in names if name not in TOOLS]:
+        raise BadRequest(f"There is no tool {', '.join(map(repr, unknown))}. There are: {', '.join(TOOLS)}.")
 
 
 TOOLS: dict[str, type[Args]] = {

@@ -97,6 +97,7 @@ class ToolHost:
         self._look = Look(self.workspace, walk)
         self._children = Children(self.workspace, self._ledger, self._watch, env=env, directory=private)
         self._background = Background(private, self._watch.look)
+        offered.check_names(spec.tools or ())
         self._runs = Runs(
             self.workspace, gate, self._grants, self._children, self._background, rules=rules, most=children, sandbox=sandbox
         )  # fmt: skip

@@ -170,3 +170,50 @@ def test_a_rule_answers_for_the_commands_of_gemini_and_a_person_sees_the_argumen
     assert [json.loads(told) for told in agent.run.tool_calls()["args"]] == args
     answered = [(row["question"], row["by"] == "policy") for row in lab.approvals().to_dict("records")]
     assert answered == [("touch a.txt", True), ("rm a.txt", False)]
+
+
+LOOK = {
+    "claude": lambda path: {"tool": "Read", "exact": True, "args": {"file_path": str(path)}},
+    "codex": lambda path: {"tool": "exec_command", "exact": True, "args": {"cmd": f"cat {path.name}"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        pytest.param("claude", "reject tool=read unit='file:.env' reason='not yours'", marks=pytest.mark.claude),
+        pytest.param("codex", "reject command='cat .env*' reason='not yours'", marks=pytest.mark.agents),
+    ],
+)
+def test_a_rule_against_a_look_holds_for_agents_with_their_own_tools(
+    lab: agentlab.Lab, work: Path, model: ScriptedModel, tmp_path: Path, kind: str, rule: str
+) -> None:
+    """What nothing is said against is looked at without asking anybody."""
+    (work / ".env").write_text("topsecret")
+    (work / "open.txt").write_text("open to all")
+    one = vendor(kind, model, tmp_path / "user")
+    steps = [LOOK[kind](work / name) for name in (".env", "open.txt")]
+    agent = lab.spawn(
+        kind, do(*steps, {"say": "looked"}), workdir=work, boundary="native", permissions=[rule], **one.spec
+    )
+    assert agent.wait(150).check().output == "looked"
+    told = [turn.last for turn in model.turns]
+    assert not any("topsecret" in text for text in told) and any("open to all" in text for text in told), told
+    assert lab.approvals()[["status", "by", "answer"]].values.tolist() == [["denied", "policy", "not yours"]]
+
+
+@pytest.mark.claude
+def test_a_search_that_could_read_what_a_rule_is_against_is_asked_about(
+    lab: agentlab.Lab, work: Path, model: ScriptedModel, tmp_path: Path
+) -> None:
+    (work / ".env").write_text("topsecret")
+    one = vendor("claude", model, tmp_path / "user")
+    grep = {"tool": "Grep", "exact": True, "args": {"pattern": "secret", "path": str(work), "output_mode": "content"}}
+    rules = ["reject tool=read unit='file:.env'"]
+    agent = lab.spawn(
+        "claude", do(grep, {"say": "looked"}), workdir=work, boundary="native", permissions=rules, **one.spec
+    )
+    until(lambda: agent.questions, "the question")
+    agent.deny("not there")
+    assert agent.wait(150).check().output == "looked"
+    assert not any("topsecret" in turn.last for turn in model.turns)

@@ -102,7 +102,7 @@ class Native:
     async def _decide(self, ask: Ask) -> str | None:
         tool = ask.tool
         if tool.kind in _READS:
-            return ask.allow()
+            return await self._look(ask)
         if isinstance(tool.input, dict) and any(tool.input.get(name) for name in _BACKGROUND):
             said = (
                 "A command of its own in the background would outlive the locks it stands on. Run it in the foreground, or use "
@@ -116,22 +116,47 @@ class Native:
             self._context.gate.record(Guard(rule="boundary", detail=str(error)), status="denied")
             return self._reject(ask, str(error))
         diff = "".join(_diff(path, old, new) for path, old, new in tool.diffs)
-        request = Permission(
-            question=tool.title or f"May it {tool.kind or 'do this'}?", tool=tool.kind or "other", units=act.units,
-            input=tool.input, diff=diff or None, options=("approve", "deny"),
-        )  # fmt: skip
-        verdict = await self._context.tools.approve(request)
-        if not verdict.allowed:
-            said = f": {verdict.reason}" if verdict.reason and verdict.reason != verdict.answer else ""
-            why = f"{verdict.answer} by {verdict.by or 'nobody'}{said}."
-            if said:
-                self._reasons[ask.tool.call] = f"{request.question!r} was {why}"
+        if (why := await self._asked(ask, act.units, diff)) is not None:
             return self._reject(ask, why)
         try:
             await self._begin(act)
         except AgentlabError as error:
             return self._reject(ask, str(error))
         return ask.allow()
+
+    async def _look(self, ask: Ask) -> str | None:
+        """It needs nobody's word and no lock, but where a rule has something against it."""
+        tool, wide = ask.tool, ask.tool.kind != "read" or not ask.tool.paths
+        units = tuple(self._seen(path, "dir" if tool.kind == "search" else "file") for path in tool.paths)
+        if tool.kind == "think" or not self._context.tools.against_look(
+            (str(tool.kind), "read"), units, tool.input, wide=wide
+        ):
+            return ask.allow()
+        why = await self._asked(ask, units, "")
+        return ask.allow() if why is None else self._reject(ask, why)
+
+    def _seen(self, path: str, kind: str) -> str:
+        """As the unit of a rule: reading, it may be outside of the workspace."""
+        try:
+            return self._context.tools.workspace.canonical_unit(f"{kind}:{self._name(path)}")
+        except AgentlabError:
+            return f"{kind}:{path}"
+
+    async def _asked(self, ask: Ask, units: tuple[str, ...], diff: str) -> str | None:
+        """None: a person or a rule has allowed it; else why not."""
+        tool = ask.tool
+        request = Permission(
+            question=tool.title or f"May it {tool.kind or 'do this'}?", tool=tool.kind or "other", units=units,
+            input=tool.input, diff=diff or None, options=("approve", "deny"),
+        )  # fmt: skip
+        verdict = await self._context.tools.approve(request)
+        if verdict.allowed:
+            return None
+        said = f": {verdict.reason}" if verdict.reason and verdict.reason != verdict.answer else ""
+        why = f"{verdict.answer} by {verdict.by or 'nobody'}{said}."
+        if said:
+            self._reasons[tool.call] = f"{request.question!r} was {why}"
+        return why
 
     def _reject(self, ask: Ask, why: str) -> str | None:
         self._refused[ask.tool.call] = why

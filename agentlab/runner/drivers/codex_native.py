@@ -144,7 +144,9 @@ class Native:
     async def _ask(self, item: Item, units: tuple[str, ...]) -> None:
         """Raises Refused: somebody, or a rule, said no, or nobody said yes."""
         if item["type"] == "commandExecution" and _only_looks(item):
-            return
+            given = {"command": item.get("command")}
+            if not self._context.tools.against_look(("exec_command", "read"), (), given, wide=True):
+                return
         changes = item["type"] == "fileChange"
         verdict = await self._context.tools.approve(
             Permission(

@@ -106,6 +106,8 @@ class ToolHost:
             gate, spec, str(self.workspace.root), home=home_rules, workspace=rules.policy,
             named=self.workspace.canonical_unit, processes=self._runs.patterned,
         )  # fmt: skip
+        self.against_look = self._permit.against_look
+        """For drivers: whether a rule has something against a look of the agent's own program."""
         self.processes = rules.units_of
         """For drivers: the process units of a command that the agent's own program would run, from how it is told."""
         self._done: dict[str, Callable[[Any], Awaitable[Any]]] = {

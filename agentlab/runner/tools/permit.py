@@ -8,12 +8,16 @@ from typing import Any, Final
 
 from agentlab.core import policy, risk
 from agentlab.core.events import JSON, AgentSpec
+from agentlab.core.families import means
 from agentlab.core.policy import Act, Decision, Layers, Rule
 from agentlab.errors import BadRequest, Refused
 from agentlab.runner.gate import Gate, Permission
 
 FREE: Final = frozenset({"ask", "say", "plan", "todo", "release", "output", "stop"})
 """They change nothing that a rule could be about."""
+
+LOOKS: Final = ("read", "search")
+"""As calls of which a look at files counts."""
 
 SHOWN = 200  # characters of an argument in a question
 
@@ -61,6 +65,23 @@ class Permit:
                 asked.add(rule)
                 await self._check(tool, units, args)
         return self._against
+
+    def against_look(self, tools: Sequence[str], units: Sequence[str], input: JSON, *, wide: bool) -> bool:
+        """Whether a rule has something against what the agent's own program would look at, as a call of one of these tools. wide:
+        nobody knows at which files, so a rule for any of them counts."""
+        if not self._any:
+            return False
+        named, given = tuple(self._spelled(unit) for unit in units), input if isinstance(input, dict) else {}
+        decided = [self._decide(tool, named, given) for tool in tools]
+        if any(decision.rule is not None and decision.action != "approve" for decision in decided):
+            return True
+        rules = (*self._layers.spec, *self._layers.home, *self._layers.workspace)
+        return wide and any(
+            rule.action != "approve"
+            and rule.unit != "*"
+            and any(means(rule.tool, tool, covers=False) for tool in LOOKS)
+            for rule in rules
+        )
 
     def _against(self, name: str) -> Rule | None:
         for tool in ("read", "search"):

@@ -29,7 +29,7 @@ from agentlab.testing.driver_suite import (
 )
 from agentlab.testing.scripted_model import CACHED, INPUT, OUTPUT
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.agents, pytest.mark.slow(4), pytest.mark.timeout(180)]
 
 
 class Opencode(VendorCase):

@@ -19,7 +19,7 @@ from agentlab.testing.scripted_model import ScriptedModel
 from .conftest import kill_plane, plane_pid, until
 from .vendors import KINDS, Vendor, do, vendor
 
-pytestmark = [pytest.mark.slow(6), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow(7), pytest.mark.timeout(240)]
 
 A_WHILE = 2.0  # s; an ungated write would be there after a few milliseconds
 

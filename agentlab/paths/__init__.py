@@ -2,8 +2,18 @@
 
 from .entry import ANYTHING, TEMPORARY
 from .names import DEEPEST, IGNORED, shown
-from .problem import problem
+from .problem import explained
 from .programs import program_outside
 from .workspace import Located, Workspace
 
-__all__ = ["ANYTHING", "DEEPEST", "IGNORED", "TEMPORARY", "Located", "Workspace", "problem", "program_outside", "shown"]
+__all__ = [
+    "ANYTHING",
+    "DEEPEST",
+    "IGNORED",
+    "TEMPORARY",
+    "Located",
+    "Workspace",
+    "explained",
+    "program_outside",
+    "shown",
+]

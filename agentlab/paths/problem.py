@@ -11,6 +11,7 @@ from agentlab.errors import AgentlabError, BadRequest, Forbidden, NotFound, Outs
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
+    """What goes wrong inside is told of this name."""
     try:
         yield
     except AgentlabError:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from agentlab.errors import BadRequest, NotFound
 
 from . import patch as unified
+from .catalogue import Edit, MultiEdit, Patch, Write
 from .replace import Replacement, all_replaced, replaced
-from .texts import decode, encode
+from .texts import bytes_of, decode, encode
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,20 @@ def patched(name: str, diff: str) -> Content:
         return encode(unified.apply(text, diff, name), name)
 
     return content
+
+
+def made_by(args: Write | Edit | MultiEdit | Patch) -> Content:
+    """What a call would make of the file at its path."""
+    match args:
+        case Write():
+            data = bytes_of(args.data, args.encoding, args.path)
+            return lambda now: data
+        case Edit():
+            return edited(args.path, args.old, args.new, all=args.all)
+        case MultiEdit():
+            return all_edited(args.path, args.edits)
+        case Patch():
+            return lambda now: patched(args.path, args.diff)(now)  # one that is no diff is refused when it is read
 
 
 def text_of(now: Now | None, name: str) -> str:

@@ -10,7 +10,7 @@ from agentlab.core import policy, risk
 from agentlab.core.events import JSON, AgentSpec
 from agentlab.core.families import means
 from agentlab.core.policy import Act, Decision, Layers, Rule
-from agentlab.errors import BadRequest, Refused
+from agentlab.errors import Refused
 from agentlab.runner.gate import Gate, Permission
 
 FREE: Final = frozenset({"ask", "say", "plan", "todo", "release", "output", "stop"})
@@ -23,7 +23,7 @@ SHOWN = 200  # characters of an argument in a question
 
 
 class Permit:
-    """home: the rules of the person's `config.toml`. workspace: those of the `agentlab.toml`. named: spells a unit. processes: the
+    """home: the rules of the person's `config.toml`. workspace: those of the `agentlab.toml`. named: a unit in its one spelling; what is none, as it is. processes: the
     units that a command, given as `argv` or as `command`, takes by its pattern."""
 
     def __init__(
@@ -126,13 +126,7 @@ class Permit:
         found += _texts([args.get("unit")])
         if tool == "run" and not args.get("unit"):
             found += self._processes(args.get("argv"), args.get("command"))
-        return tuple(dict.fromkeys(self._spelled(unit) for unit in found))
-
-    def _spelled(self, unit: str) -> str:
-        try:
-            return self._named(unit)
-        except (BadRequest, Refused):
-            return unit
+        return tuple(dict.fromkeys(self._named(unit) for unit in found))
 
 
 def _texts(value: JSON) -> Sequence[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from hashlib import sha256
 
+import msgspec
 from msgspec import Struct
 
 from agentlab.core.commands import Granted
@@ -89,6 +91,17 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 def digest(data: bytes) -> str:
     return sha256(data).hexdigest()
+
+
+def to_json(value: object) -> JSON:
+    """A result as JSON values: bytes in base64, structs as objects."""
+    match value:
+        case Granted():
+            return granted_json(value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return msgspec.to_builtins(value)
 
 
 def granted_json(granted: Granted) -> dict[str, JSON]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
+from agentlab.core.events import JSON
 from agentlab.errors import BadRequest
 
 
@@ -31,3 +35,20 @@ def encode(text: str, name: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise BadRequest(f"The text for {name} cannot be written as UTF-8: {error}.") from None
+
+
+def as_args(data: str | bytes, name: str) -> dict[str, JSON]:
+    """Content as the arguments of a call: `data`, and `encoding` where it is no text. `bytes_of` is the way back."""
+    if isinstance(data, bytes):
+        return {"data": base64.b64encode(data).decode(), "encoding": "base64"}
+    encode(data, name)
+    return {"data": data}
+
+
+def bytes_of(data: str, encoding: str, name: str) -> bytes:
+    if encoding == "utf-8":
+        return encode(data, name)
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise BadRequest(f"The data for {name} is no base64: {error}.") from None

@@ -27,6 +27,7 @@ from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
 from .program import MARK, Program, check_version
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
+from .vendor import Vendor
 
 if TYPE_CHECKING:
     from agentlab.runner.mcp.http import HttpServer
@@ -54,7 +55,7 @@ class _Prompt(Prompt):
     usage: dict[str, float] = field(default_factory=dict)
 
 
-class AcpDriver:
+class AcpDriver(Vendor):
     """Any agent of the protocol. Options: see `acp_setup.Options`; of gemini and opencode in their modules."""
 
     boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
@@ -238,19 +239,6 @@ class AcpDriver:
         await self._server.close()
         self._turns.end()
 
-    @property
-    def session(self) -> str | None:
-        return self._turns.session
-
-    def processes(self) -> list[int]:
-        return self._tree.processes()
-
-    async def freeze(self) -> None:
-        await self._tree.freeze()
-
-    async def thaw(self) -> None:
-        await self._tree.thaw()
-
     async def _watch(self, program: Program, setup: Setup) -> None:
         """The turn, and all later ones, have ended when the program has."""
         code = await program.ended()
@@ -312,9 +300,6 @@ class AcpDriver:
             prompt.close({})
         except Gone:
             pass  # the watcher closes the turn, when it knows how the program ended
-
-    async def interrupt(self) -> None:
-        await self._turns.interrupt()
 
     async def _stop(self, prompt: _Prompt) -> None:
         if self._program is None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
 from agentlab.core import vendors
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
+from agentlab.runner.drivers.options import read_options
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
 from . import protected
@@ -98,7 +99,7 @@ class AnyAgent:
     """Any program that speaks the protocol: `--command "my-agent --acp"`, a profile, an entry of the registry."""
 
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
-        read: Options = read_options(Options, options, "acp")
+        read = read_options(Options, options, "acp")
         if not words(read.command):
             raise BadRequest(
                 "An acp agent wants a command, such as --command 'my-agent --acp' (in Python options={'command': ...}), or a "
@@ -127,15 +128,6 @@ class AnyAgent:
 
 
 # --- for all recipes ---------------------------------------------------------------------------------------
-
-
-def read_options(kind: type[Any], given: Mapping[str, JSON], name: str) -> Any:
-    """Raises BadRequest, naming the options there are."""
-    try:
-        return convert(dict(given), kind, strict=False)
-    except ValidationError as error:
-        known = ", ".join(kind.__struct_fields__)
-        raise BadRequest(f"Options of a {name} agent: {error}. There are: {known}.") from None
 
 
 def words(command: str | list[str] | None) -> list[str]:

@@ -20,8 +20,10 @@ from . import claude_setup as setup
 from .base import Context, Turn
 from .claude_usage import Tokens, session_usage, tokens, turn_cost
 from .failures import Failure, classify, of_death
+from .options import read_options
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
+from .vendor import Vendor
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
@@ -40,7 +42,7 @@ _LOOK = 1.0  # s between looks whether a program that says nothing is there at a
 _GONE, _NOT_STARTED = 2, 15  # looks in a row at which it was not, after it was seen and before
 
 
-class ClaudeDriver:
+class ClaudeDriver(Vendor):
     """One process of Claude Code and one session of it. Options: see `claude_setup.Options`."""
 
     boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
@@ -72,7 +74,7 @@ class ClaudeDriver:
         context, spec = self._context, self._context.spec
         if spec.task is not None:
             text_of(spec.task, _WHOSE)
-        options = setup.options(spec.options)
+        options = read_options(setup.Options, spec.options, "claude")
         setup.check_env(spec.env)
         try:
             self.preload()
@@ -185,19 +187,6 @@ class ClaudeDriver:
         await self._tree.kill()
         await self._settle()
 
-    @property
-    def session(self) -> str | None:
-        return self._turns.session
-
-    def processes(self) -> list[int]:
-        return self._tree.processes()
-
-    async def freeze(self) -> None:
-        await self._tree.freeze()
-
-    async def thaw(self) -> None:
-        await self._tree.thaw()
-
     # --- turns ---------------------------------------------------------------------------------------------
 
     async def prompt(self, task: JSON) -> Turn:
@@ -218,9 +207,6 @@ class ClaudeDriver:
         finally:
             self._recorder.end_turn()
         return self._turns.told(self._conclude(prompt, result) if result else self._went(prompt))
-
-    async def interrupt(self) -> None:
-        await self._turns.interrupt()
 
     async def _send(self, client: ClaudeSDKClient, text: str) -> None:
         from claude_agent_sdk import CLIConnectionError

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
-from agentlab.core.events import JSON
-from agentlab.errors import BadRequest, Unavailable
+from agentlab.errors import Unavailable
 from agentlab.runner.model_proxy import ModelProxy
 
 from . import protected, sharing
@@ -76,15 +75,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     max_cost: float | None = None  # USD, of the session
     cli: str | None = None  # the program; default: the one of the SDK's wheel, else `claude` on PATH
     profile: str = ""  # its name, for people
-
-
-def options(given: Mapping[str, JSON]) -> Options:
-    """Raises BadRequest, naming the options there are."""
-    try:
-        return convert(dict(given), Options, strict=False)
-    except ValidationError as error:
-        known = ", ".join(Options.__struct_fields__)
-        raise BadRequest(f"Options of a claude agent: {error}. There are: {known}.") from None
 
 
 def check_env(names: Iterable[str]) -> None:

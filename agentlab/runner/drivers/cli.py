@@ -13,15 +13,15 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
 from agentlab import processes
 from agentlab.core.events import JSON, Error, Message
 from agentlab.errors import AgentFailed, BadRequest, Refused, Unavailable
+from agentlab.runner.drivers.options import read_options
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Command, Ended
 
@@ -56,15 +56,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = ""  # its name, for people
 
 
-def options(given: Mapping[str, JSON]) -> Options:
-    """Raises BadRequest, naming the options there are."""
-    try:
-        return convert(dict(given), Options, strict=False)
-    except ValidationError as error:
-        known = ", ".join(Options.__struct_fields__)
-        raise BadRequest(f"Options of a cli agent: {error}. There are: {known}.") from None
-
-
 class CliDriver:
     boundaries: ClassVar[frozenset[str]] = frozenset({"native"})
 
@@ -81,7 +72,7 @@ class CliDriver:
     async def start(self) -> None:
         if self._context.spec.task is not None:
             text_of(self._context.spec.task, "a cli agent")
-        self._options = options(self._context.spec.options)
+        self._options = read_options(Options, self._context.spec.options, "cli")
         argv = _argv(self._options.command)
         if "/" not in argv[0] or Path(argv[0]).is_absolute():  # else it is looked for in the workspace
             executable(argv[0], self._context.env)

@@ -24,10 +24,12 @@ from .codex_failures import failure_of
 from .codex_native import ACTS, Native
 from .failures import Failure, classify, of_death, of_reason
 from .jsonrpc import METHOD_NOT_FOUND, Gone, JsonRpc, Params, RpcError
+from .options import read_options
 from .program import MARK, Program, check_version, find
 from .start import Start, write_anew
 from .tree import Tree
 from .turns import Prompt, Turns, insist, put_away, started, text_of
+from .vendor import Vendor
 
 _START = 60.0  # s for the handshake
 _ANSWER = 1.0  # s for the answer to an interrupt
@@ -47,7 +49,7 @@ class _Prompt(Prompt):
     asked: int = field(default_factory=time.monotonic_ns)  # when the model was asked last
 
 
-class CodexDriver:
+class CodexDriver(Vendor):
     """One process of Codex and one thread of it. Options: see `codex_setup.Options`."""
 
     boundaries: ClassVar[frozenset[str]] = frozenset({"tools", "native"})
@@ -75,7 +77,7 @@ class CodexDriver:
         context, spec = self._context, self._context.spec
         if spec.task is not None:
             text_of(spec.task, _WHOSE)
-        options = setup.options(spec.options)
+        options = read_options(setup.Options, spec.options, "codex")
         setup.check_env(spec.env)
         cli, told = setup.native(find("codex", context.env, options.cli))
         user = Path(context.env.get("CODEX_HOME") or Path(context.env.get("HOME", "/")) / ".codex")
@@ -159,19 +161,6 @@ class CodexDriver:
             await self._native.settle()
         self._turns.end()
 
-    @property
-    def session(self) -> str | None:
-        return self._turns.session
-
-    def processes(self) -> list[int]:
-        return self._tree.processes()
-
-    async def freeze(self) -> None:
-        await self._tree.freeze()
-
-    async def thaw(self) -> None:
-        await self._tree.thaw()
-
     async def _watch(self, program: Program) -> None:
         """The turn, and all later ones, have ended when the program has."""
         code = await program.ended()
@@ -219,9 +208,6 @@ class CodexDriver:
             task = asyncio.create_task(_quietly(self._program.rpc.request("turn/steer", steer)))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
-
-    async def interrupt(self) -> None:
-        await self._turns.interrupt()
 
     async def _stop(self, prompt: _Prompt) -> None:
         """Codex says nothing to the calls that it no longer waits for: we end them."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
 from agentlab import processes
 from agentlab.__about__ import __version__
 from agentlab.core.events import JSON
-from agentlab.errors import BadRequest, Unavailable
+from agentlab.errors import Unavailable
 from agentlab.runner.model_proxy import ModelProxy, recorded
 from agentlab.runner.tools import ToolSpec
 
@@ -65,15 +65,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         None  # of an endpoint that speaks the Responses API; default: $OPENAI_BASE_URL, else OpenAI's
     )
     profile: str = ""  # its name, for people
-
-
-def options(given: Mapping[str, JSON]) -> Options:
-    """Raises BadRequest, naming the options there are."""
-    try:
-        return convert(dict(given), Options, strict=False)
-    except ValidationError as error:
-        known = ", ".join(Options.__struct_fields__)
-        raise BadRequest(f"Options of a codex agent: {error}. There are: {known}.") from None
 
 
 def check_env(names: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from .acp_wire import Server
 from .base import Context
 from .failures import of_reason
 from .gemini_calls import Calls
+from .options import read_options
 from .program import find
 from .start import write_anew
 
@@ -64,7 +65,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Recipe:
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
-        read: Options = acp_setup.read_options(Options, options, "gemini")
+        read = read_options(Options, options, "gemini")
         protected.check_args("gemini", read.args, PROTECTED_ARGS)
         return read
 

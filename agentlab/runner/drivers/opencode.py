@@ -26,6 +26,7 @@ from .acp import AcpDriver
 from .acp_setup import SERVER, Setup, Transport
 from .acp_wire import Server
 from .base import Context
+from .options import read_options
 from .program import find
 from .start import write_anew
 
@@ -55,7 +56,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Recipe:
     def check(self, options: Mapping[str, JSON], boundary: str) -> Options:
-        read: Options = acp_setup.read_options(Options, options, "opencode")
+        read = read_options(Options, options, "opencode")
         protected.check_args("opencode", read.args, PROTECTED_ARGS)
         return read
 

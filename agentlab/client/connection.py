@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -112,6 +113,17 @@ class Connection:
             async for item in items:
                 yield item  # type: ignore[misc]
         raise PlaneUnavailable("The subscription ended.")
+
+    async def database(self) -> Path:
+        """Where the log is. Raises Unavailable: not on this machine."""
+        if self.welcome is None:  # the log can be read while no plane runs: ask only once where it is
+            await self.link()
+        path = Path(self.welcome.database) if self.welcome is not None and self.welcome.database else None
+        if path is None or not path.exists():
+            raise Unavailable(
+                f"The log ({path or 'of this plane'}) is not on this machine: read frames where the plane runs."
+            )
+        return path
 
     async def close(self) -> None:
         self.closed = True

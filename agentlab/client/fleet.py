@@ -51,6 +51,15 @@ class Subject(Protocol):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]: ...
 
 
+def of_lab(title: str, tables: Tables, *, over: bool) -> Fleet:
+    agents = in_order(list(tables.get("agents", {}).values()))
+    locks = list(tables.get("locks", {}).values())
+    waiting = sum(row["status"] == "waiting" for row in locks)
+    held = len(locks) - waiting
+    live = f"{sum(map(is_live, agents))} live of {len(agents)} agents"
+    return Fleet(f"{title} · {live} · {held} lock{'s' * (held != 1)} held · {waiting} waiting", agents, over)
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """An agent in the columns of a fleet."""
     return (

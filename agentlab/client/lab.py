@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import weakref
@@ -18,12 +17,12 @@ from agentlab.errors import AgentlabError, BadRequest, NotFound, Unavailable
 from agentlab.link.client import hello
 from agentlab.link.messages import AnyRequest, GetState, Hello, View, Welcome
 
-from . import background, fleet, frames, handle, hold, profiles, spec
+from . import background, fleet, frames, handle, hold, named, profiles, spec
 from .connection import Connection
 from .feed import Feed
 from .handle import AgentHandle
 from .hold import Hold
-from .rows import Row, Tables, find_agents, is_live, one_line
+from .rows import Row, Tables
 from .run import Run
 from .target import Target
 from .text import line
@@ -133,7 +132,11 @@ class Lab:
         kind, options = profiles.resolve(self.home, kind, options)
         root = spec.workspace(workdir, self.home)
         definition = spec.define(kind, task, root=root, home=self.home, name=name, **options)
-        run = self._start_run(name or kind, root, "arrival", "implicit", auto_end=True)
+        return self._spawn_alone(name or kind, root, definition)
+
+    def _spawn_alone(self, name: str, root: Path, definition: spec.Definition) -> AgentHandle:
+        """In a run of its own, which ends with it."""
+        run = self._start_run(name, root, "arrival", "implicit", auto_end=True)
         try:
             return run._spawn(definition)
         except AgentlabError as error:
@@ -147,12 +150,7 @@ class Lab:
             return run._spawn(definition)
         if run.root is None:
             raise BadRequest(f"The folder of run {run.name!r} is not here: spawn the agent anew, with resume=.")
-        again = self._start_run(run.name, run.root, "arrival", "implicit", auto_end=True)
-        try:
-            return again._spawn(definition)
-        except AgentlabError as error:
-            again.end("failed", reason=line(error, 300))
-            raise
+        return self._spawn_alone(run.name, run.root, definition)
 
     def _check_kind(self, kind: str) -> None:
         from agentlab.kinds import kinds
@@ -171,34 +169,27 @@ class Lab:
         """The agent of that name: `a`, or `run/a` with a run's name or id. Of several the live one, else the newest. Raises
         NotFound; BadRequest: of several that live nobody knows which."""
         tables = self._tables()
-        found = find_agents(tables, name)
+        return self._handle(named.the_agent(tables, named.agents(tables, name) or self._ended_agents(name), name))
+
+    def _ended_agents(self, name: str) -> list[Row]:
+        """Of a run that has ended long ago."""
         run, _, agent = name.rpartition("/")
-        if not found and (run := run or self._run_in_log(agent)):
-            with contextlib.suppress(NotFound):  # of a run that has ended long ago
-                found = find_agents(self.run_named(run)._now(), agent)
-        if not found:
-            there = [one_line(row) for row in tables.get("agents", {}).values()]
-            known = "\n  ".join(["Those that there are:", *there[-20:]]) if there else "No agent is known."
-            raise NotFound(f"There is no agent {line(name)!r}. {known}", agent=name)
-        if len(live := [row for row in found if is_live(row)]) > 1:
-            runs = self._tables().get("runs", {})
-            named = [runs.get(row["run_id"], {}).get("name") for row in live]
-            each = named if len(set(named)) == len(live) else [row["run_id"] for row in live]
-            which = ", ".join(f"{run}/{row['name']}" for run, row in zip(each, live, strict=True))
-            raise BadRequest(f"{len(live)} agents that live are called {line(name)!r}. Say which: {which}.", agent=name)
-        return self._handle(found[0])
+        run = run or self._run_in_log(agent)
+        try:
+            return named.agents(self.run_named(run)._now(), agent) if run else []
+        except NotFound:
+            return []
 
     def _handle(self, row: Row) -> AgentHandle:
         return AgentHandle(self, row["agent"], name=row["name"], kind=row["kind"])
 
     def run_named(self, name: str) -> Run:
         """The run of that name or id: an open one, else the newest. Raises NotFound."""
-        rows = [row for row in self._tables().get("runs", {}).values() if name in (row["run_id"], row["name"])]
-        if not rows:
-            rows = [row for run_id in self._runs_in_log(name) for row in self._run_rows(run_id)]
+        rows = named.runs(self._tables(), name)
+        rows = rows or [row for run_id in self._runs_in_log(name) for row in self._run_rows(run_id)]
         if not rows:
             raise NotFound(f"There is no run {line(name)!r}. `agentlab runs` lists those that there are.", run=name)
-        return self._run_from(max(rows, key=lambda row: (row["status"] == "open", row.get("started") or 0)))
+        return self._run_from(rows[0])
 
     def _run_in_log(self, agent: str) -> str:
         """The newest run of the log in which an agent of that name was; "": there is none."""
@@ -230,11 +221,9 @@ class Lab:
 
     def open_run(self, name: str, workdir: str | os.PathLike[str] | None = None) -> Run:
         """The open run of that name (or id), or a new one over `workdir`. Raises BadRequest: it is over another folder."""
-        rows = [row for row in self._tables().get("runs", {}).values() if name in (row["run_id"], row["name"])]
-        open_rows = [row for row in rows if row["status"] == "open"]
-        if not open_rows:
+        row = next(iter(named.runs(self._tables(), name)), None)
+        if row is None or row["status"] != "open":
             return self.run(name, "." if workdir is None else workdir)
-        row = max(open_rows, key=lambda row: row.get("started") or 0)
         if workdir is not None and str(spec.workspace(workdir, self.home)) != row["root"]:
             raise BadRequest(
                 f"Run {name!r} is over {row['root']}: leave the workdir out, or choose another run.", run=row["run_id"]
@@ -360,18 +349,7 @@ class Lab:
 
     def _database(self) -> Path:
         """Where the log is. Raises Unavailable: not on this machine."""
-        return background.call(self._find_database())
-
-    async def _find_database(self) -> Path:
-        if self._connection.welcome is None:  # the log can be read while no plane runs: ask only once where it is
-            await self._connection.link()
-        welcome = self._connection.welcome
-        path = Path(welcome.database) if welcome is not None and welcome.database else None
-        if path is None or not path.exists():
-            raise Unavailable(
-                f"The log ({path or 'of this plane'}) is not on this machine: read frames where the plane runs."
-            )
-        return path
+        return background.call(self._connection.database())
 
     def _peek(self) -> Tables:
         """The rows now, for completion: raises Unavailable rather than start a plane or wait long for one."""
@@ -407,14 +385,7 @@ class Lab:
         return self
 
     def _fleet(self, tables: Tables) -> fleet.Fleet:
-        agents = fleet.in_order(list(tables.get("agents", {}).values()))
-        locks = list(tables.get("locks", {}).values())
-        waiting = sum(row["status"] == "waiting" for row in locks)
-        held = len(locks) - waiting
-        counts = [
-            f"{sum(map(is_live, agents))} live of {len(agents)} agents", f"{held} lock{'s' * (held != 1)} held", f"{waiting} waiting",
-        ]  # fmt: skip
-        return fleet.Fleet(" · ".join([f"Lab of {line(self.user, 40)}", *counts]), agents, self.closed)
+        return fleet.of_lab(f"Lab of {line(self.user, 40)}", tables, over=self.closed)
 
     def _spans(self) -> None:
         """Agents of several runs are no one picture."""

@@ -118,17 +118,3 @@ def icon(row: Row) -> str:
 
 def is_live(row: Row) -> bool:
     return row["status"] not in ENDED
-
-
-def find_agents(tables: Tables, name: str) -> list[Row]:
-    """The agents that people mean by `a`, `run/a` (run by name or id): live ones first, then the newest first."""
-    run, _, last = name.rpartition("/")
-    runs = tables.get("runs", {})
-
-    def meant(row: Row) -> bool:
-        if last not in (row["name"], row.get("agent_id")):
-            return False
-        return not run or run in (row["run_id"], runs.get(row["run_id"], {}).get("name"))
-
-    found = [row for row in tables.get("agents", {}).values() if meant(row)]
-    return sorted(found, key=lambda row: (not is_live(row), -(row.get("queued_at") or 0)))

@@ -19,7 +19,6 @@ from agentlab.core.commands import (
     Entry,
     Granted,
     Hired,
-    Queued,
     SetPlan,
     Touched,
     Units,
@@ -84,6 +83,7 @@ class PlaneGate:
         self._journal = Journal(path_of(Path(launch.home), launch.agent))
         self._uplink = Uplink(launch, self._journal, self._message, self._adopted)
         self._claims = Claims(self._uplink, launch.agent, launch.heartbeat)
+        self.claim, self.release = self._claims.claim, self._claims.release
         self._questions: dict[str, tuple[Ask, asyncio.Future[Message]]] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
 
@@ -123,26 +123,6 @@ class PlaneGate:
     @property
     def owner(self) -> str:
         return self._launch.agent
-
-    async def claim(
-        self,
-        units: tuple[str, ...],
-        mode: Mode = Mode.EXCLUSIVE,
-        *,
-        implicit: bool = False,
-        yields: bool = False,
-        wait: bool = True,
-        timeout: float | None = None,
-        ttl: float | None = None,
-        queued: Callable[[Queued], None] | None = None,
-        rid: str = "",
-    ) -> Granted:
-        return await self._claims.claim(
-            units, mode, implicit=implicit, yields=yields, wait=wait, timeout=timeout, ttl=ttl, queued=queued, rid=rid
-        )
-
-    async def release(self, ticket: int | None = None, units: tuple[str, ...] = ()) -> None:
-        await self._claims.release(ticket, units)
 
     def held(self, unit: str, mode: Mode = Mode.EXCLUSIVE) -> Granted | None:
         return self._claims.leases.held(unit, mode)

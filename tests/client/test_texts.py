@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agentlab.client import html, rows
+from agentlab.client import html, named, rows
 from agentlab.client.text import iso, line, span, visible
 
 ROW = {
@@ -94,7 +94,7 @@ def test_an_agent_is_found_by_name_by_run_name_and_by_run_id_the_live_one_first(
     }
 
     def found(name: str) -> list[str]:
-        return [row["agent"] for row in rows.find_agents(tables, name)]
+        return [row["agent"] for row in named.agents(tables, name)]
 
     assert found("a") == ["r2/a", "r2/a#2", "r1/a"]
     assert found("one/a") == ["r1/a"] == found("r1/a")

@@ -71,7 +71,7 @@ class Permit:
         nobody knows at which files, so a rule for any of them counts."""
         if not self._any:
             return False
-        named, given = tuple(self._spelled(unit) for unit in units), input if isinstance(input, dict) else {}
+        named, given = tuple(self._named(unit) for unit in units), input if isinstance(input, dict) else {}
         decided = [self._decide(tool, named, given) for tool in tools]
         if any(decision.rule is not None and decision.action != "approve" for decision in decided):
             return True

@@ -18,13 +18,13 @@ from msgspec import Struct
 from agentlab.core import vendors
 from agentlab.core.events import JSON
 from agentlab.errors import BadRequest, Unavailable
-from agentlab.runner.drivers.options import read_options
 from agentlab.runner.model_proxy import BASE_URLS, with_recorded_urls
 
 from . import protected
 from .acp_wire import Server, Tool
 from .base import Context
 from .failures import Failure
+from .options import read_options
 from .start import Start
 
 SERVER = "lab"

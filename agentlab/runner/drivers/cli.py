@@ -21,13 +21,13 @@ from msgspec import Struct
 from agentlab import processes
 from agentlab.core.events import JSON, Error, Message
 from agentlab.errors import AgentFailed, BadRequest, Refused, Unavailable
-from agentlab.runner.drivers.options import read_options
 from agentlab.runner.gate import Permission
 from agentlab.runner.tools import Command, Ended
 
 from .acp_setup import executable
 from .base import Context, Turn
 from .failures import classify, of_death, of_start
+from .options import read_options
 from .turns import text_of
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ the summary names it (RERUN), with the first failure. The core, the store and al
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections import Counter
@@ -19,6 +20,11 @@ from agentlab import processes
 
 HERE = Path(__file__).parent
 MARK = "TESTS_OF"  # a variable that all processes of this session inherit
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as shells leave it in what they start with &, for all its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SHARED = ("agentlab.plane", "--spare", "jupyter", "ipykernel", "chrom")  # may serve the next test: ended at the end
 OUTSIDE = ("browser", "drivers", "notebook", "packaging", "serverextension", "stack")
 

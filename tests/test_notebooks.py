@@ -38,10 +38,13 @@ def notebooks() -> ModuleType:
 
 
 @pytest.fixture
-def home(notebooks: ModuleType) -> Iterator[Path]:
-    """A home that nothing is left running for."""
+def home(notebooks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home that nothing is left running for. What the notebook makes for itself is gone with it."""
     with tempfile.TemporaryDirectory(prefix="agentlab-home-") as folder:
-        home = Path(folder).resolve()
+        home, temporary = Path(folder).resolve() / "home", Path(folder).resolve() / "tmp"
+        for place in (home, temporary):
+            place.mkdir(mode=0o700)
+        monkeypatch.setenv("TMPDIR", str(temporary))
         yield home
         left = notebooks.finish(home)
         assert not left, f"these processes were left: {left}"

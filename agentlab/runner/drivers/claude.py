@@ -302,7 +302,7 @@ class ClaudeDriver(Vendor):
         aborted = (result.terminal_reason or "").startswith("aborted")
         if prompt.verdict:
             return turns.failed(*prompt.verdict, usage=usage, resets=self._resets(prompt.verdict[1]))
-        if aborted or (prompt.interrupted and result.is_error):
+        if aborted or prompt.interrupted:  # it may have come to an end because its call was dropped
             return turns.cancelled(usage=usage)
         if result.is_error:
             facts = f"{said} {result.subtype} {result.terminal_reason}"

@@ -234,11 +234,10 @@ class CodexDriver(Vendor):
             return turns.unclosed(prompt, usage)
         if prompt.verdict:
             return turns.failed(*prompt.verdict, usage=usage)
-        match closed.get("status"):
-            case "completed":
-                return Turn("done", output=prompt.text or None, usage=usage, vendor_session=turns.session)
-            case "interrupted":
-                return turns.cancelled(usage=usage)
+        if prompt.interrupted or closed.get("status") == "interrupted":
+            return turns.cancelled(usage=usage)  # it may have come to an end because its call was dropped
+        if closed.get("status") == "completed":
+            return Turn("done", output=prompt.text or None, usage=usage, vendor_session=turns.session)
         said, failure = failure_of(closed.get("error"))
         resets = self._resets if failure.reason in LIMITED else None
         return turns.failed(said, failure, usage=usage, resets=resets)

@@ -33,7 +33,7 @@ def test_a_view_whose_kernel_was_restarted_says_of_when_it_is_and_offers_no_stop
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), work / "again.ipynb")
     page.run_notebook(f"{work.name}/again.ipynb")
     view = page.page.locator(".jp-OutputArea .agentlab-fleet")
-    view.locator("tr", has_text="bob").get_by_text("asks").wait_for()
+    view.locator("tr", has_text="bob").get_by_text("asks: go on?").wait_for()
     assert view.locator(".agentlab-stop:visible").count() == 2
     page.page.evaluate("() => void window.jupyterapp.commands.execute('kernelmenu:restart')")
     page.page.locator(".jp-Dialog .jp-mod-accept:visible, .jp-Dialog .jp-mod-warn:visible").last.click()

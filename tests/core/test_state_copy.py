@@ -80,7 +80,7 @@ def test_all_that_the_rows_of_an_agent_are_made_of_is_copied() -> None:
     world = World()
     agent = world.agent("a")
     world.do(c.RegisterRuntime(runtime_id="local", kind="local", host="h", slots=2, kinds=("script",)))
-    world.do(c.Ask(agent=agent, approval="q1", question="May I?", kind="permission", tool="run", units=("file:a",)))
+    world.do(c.Ask(agent=agent, approval="q1", question="May I?", kind="permission", tool="write", units=("file:a",)))
     for n in range(1, 4):
         body = e.ModelCall(provider="p")
         world.do(c.Report(agent=agent, entries=(c.Entry(n=2 * n, ts=n, body=body, tok_in=10, cost=0.1),)))
@@ -95,7 +95,7 @@ def test_all_that_the_rows_of_an_agent_are_made_of_is_copied() -> None:
     was = everything(middle)
     world.do(c.RuntimeSeen(runtime_id="local", ok=False, reason="ill"))
     world.do(c.Answer(approval="q1", status="approved", by="ada", scope="session"))
-    world.do(c.Ask(agent=agent, approval="q2", question="And now?", kind="permission", tool="run", units=("file:b",)))
+    world.do(c.Ask(agent=agent, approval="q2", question="And now?", kind="permission", tool="write", units=("file:b",)))
     world.do(c.Answer(approval="q2", status="denied", by="ada", scope="session"))
     world.finish(agent)
     assert everything(middle) == was

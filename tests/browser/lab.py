@@ -93,9 +93,8 @@ def serve(
     page_config = base / "config" / "labconfig" / "page_config.json"
     page_config.parent.mkdir(parents=True, exist_ok=True)
     off = {"@jupyter-notebook/lab-extension": app == "jupyterlab", "agentlab": not enabled}
-    no_build = {
-        "buildCheck": False
-    }  # else each page has the server start Node three times, to look whether it should be built anew
+    # Else each page has the server start Node three times, to look whether it should be built anew.
+    no_build = {"buildCheck": False}
     page_config.write_text(json.dumps({"disabledExtensions": off, **no_build}))
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AGENTLAB_", "JUPYTER_"))},

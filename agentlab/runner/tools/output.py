@@ -14,9 +14,7 @@ from .results import SHOWN_HEAD, SHOWN_TAIL, shorten
 CHUNK = 8 * 1024  # bytes of one ProcOutput
 STREAMED = 1024 * 1024  # bytes of a stream that go into the log piece by piece; the rest is only in its artifact
 PART = 16 * 1024 * 1024  # bytes of one artifact; more becomes several
-KEPT = (
-    64 * 1024 * 1024
-)  # bytes of a stream that are kept, as of a file; of more its end is shown, and the rest is nowhere
+KEPT = 64 * 1024 * 1024  # bytes of a stream that are kept, as of a file; of more its end is shown as well
 HELD = 32 * 1024  # bytes that wait for what comes next, because a secret may have begun in them
 _SHOWN_END = SHOWN_TAIL * 4  # bytes that hold at least so many characters
 
